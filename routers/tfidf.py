@@ -1,0 +1,114 @@
+"""TF-IDF over ready-made terms: learned once, asked for one prompt at a time, saved without pickle.
+
+The weights are those of scikit-learn's `TfidfVectorizer` (smoothed idf, L2 norm), whose own transform is
+slow for a single text and whose state can only be pickled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from routers.errors import ArtifactError
+
+__all__ = ["SparseRow", "Tfidf", "decode_terms", "encode_terms", "stack_rows"]
+
+SparseRow = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Column indices and values of one row; both (n_nonzero,)."""
+
+
+class Tfidf:
+    """Term weights of one analyser.
+
+    Args:
+        analyse: text -> its terms, in order, repeated as often as they occur; terms hold no line feed.
+        min_documents: keep terms found in at least this many texts (in all, where there are fewer texts).
+        max_terms: keep at most this many, those found in most texts.
+        sublinear: use 1 + ln(count) for the count.
+    """
+
+    def __init__(
+        self,
+        analyse: Callable[[str], Iterable[str]],
+        *,
+        min_documents: int = 1,
+        max_terms: int | None = None,
+        sublinear: bool = False,
+    ) -> None:
+        self.analyse = analyse
+        self.min_documents = min_documents
+        self.max_terms = max_terms
+        self.sublinear = sublinear
+        self.restore([], np.zeros(0, dtype=np.float32))
+
+    def fit(self, texts: Sequence[str]) -> Self:
+        """Learn terms and idf from texts, (n_texts,)."""
+        found: Counter[str] = Counter()
+        for text in texts:
+            found.update(set(self.analyse(text)))
+        least = min(self.min_documents, len(texts))
+        ranked = sorted(
+            (term for term, n in found.items() if n >= least), key=lambda term: (-found[term], term)
+        )
+        terms = sorted(ranked[: self.max_terms])
+        documents = np.array([found[term] for term in terms], dtype=np.float64)
+        self.restore(terms, (np.log((1 + len(texts)) / (1 + documents)) + 1).astype(np.float32))
+        return self
+
+    def restore(self, terms: Sequence[str], idf: NDArray[np.float32]) -> None:
+        """Take learned terms and their idf, both (n_terms,)."""
+        self.terms = list(terms)
+        self.idf = idf
+        self._column = {term: column for column, term in enumerate(self.terms)}
+
+    def row(self, text: str) -> SparseRow:
+        """Weights of one text, of unit length, or empty when no term is known."""
+        counts: Counter[int | None] = Counter(map(self._column.get, self.analyse(text)))
+        counts.pop(None, None)
+        columns = np.fromiter(counts, dtype=np.int64, count=len(counts))
+        weights = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
+        if self.sublinear:
+            weights = 1 + np.log(weights)
+        weights *= self.idf[columns]
+        if len(weights):
+            weights /= np.sqrt(weights @ weights)
+        return columns, weights
+
+    def matrix(self, texts: Sequence[str]) -> csr_array:
+        """Weights of texts, (n_texts, n_terms) float32."""
+        return stack_rows([self.row(text) for text in texts], len(self.terms))
+
+
+def stack_rows(rows: Sequence[SparseRow], n_columns: int) -> csr_array:
+    """Sparse matrix (n_rows, n_columns) of rows."""
+    ends = np.cumsum([0, *(len(columns) for columns, _ in rows)])
+    columns = np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in rows)])
+    weights = np.concatenate([np.zeros(0, np.float32), *(weights for _, weights in rows)])
+    return csr_array((weights, columns, ends), shape=(len(rows), n_columns))
+
+
+def encode_terms(terms: Sequence[str]) -> NDArray[np.uint8]:
+    """Terms as UTF-8 bytes, one a line."""
+    return np.frombuffer("".join(f"{term}\n" for term in terms).encode(), dtype=np.uint8)
+
+
+def decode_terms(encoded: NDArray[np.uint8]) -> list[str]:
+    """The inverse of `encode_terms`.
+
+    Raises:
+        ArtifactError: the bytes are not distinct UTF-8 lines.
+    """
+    try:
+        terms = encoded.tobytes().decode().split("\n")[:-1]
+    except UnicodeDecodeError:
+        raise ArtifactError(
+            "The vocabulary of the router is not UTF-8 text: train and save the router again."
+        ) from None
+    if len(set(terms)) != len(terms):
+        raise ArtifactError("The router's vocabulary repeats a term: train and save it again.")
+    return terms
