@@ -7,10 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
-from sklearn.cluster import kmeans_plusplus
 
 from routers.errors import DataError, NotFittedError, ParameterError
+from routers.estimator import Estimator
 
 __all__ = ["BalancedKMeans", "balanced_assignment"]
 
@@ -98,7 +97,7 @@ def _cheapest_chain(moves: FloatArray, sources: NDArray[np.bool_], sinks: NDArra
     return chain[::-1]
 
 
-class BalancedKMeans(TransformerMixin, ClusterMixin, BaseEstimator):
+class BalancedKMeans(Estimator):
     """k-means whose training clusters have equal sizes within one, learned in online batches (C-BTM).
 
     In each pass the points are visited in shuffled batches. A batch is assigned under the size constraint,
@@ -140,6 +139,8 @@ class BalancedKMeans(TransformerMixin, ClusterMixin, BaseEstimator):
             ParameterError: a parameter is out of range.
             DataError: X is not a finite matrix with at least one row per cluster.
         """
+        from sklearn.cluster import kmeans_plusplus
+
         x = np.asarray(X, dtype=np.float64)
         self._check(x)
         rng = np.random.default_rng(self.random_state)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from routers.errors import ArtifactError, DataError, NotFittedError
+from routers.estimator import Estimator
 from routers.tfidf import SparseRow, Tfidf, decode_terms, encode_terms, stack_rows
 
 __all__ = ["ClusterFeatures", "TfidfFeatures", "checked_tensor", "clip_text"]
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FloatArray = NDArray[np.float32]
 Tensors = dict[str, NDArray[Any]]
@@ -37,7 +37,7 @@ def clip_text(text: str, max_chars: int) -> str:
     return f"{text[:half]}\n{text[-half:]}"
 
 
-class ClusterFeatures(TransformerMixin, BaseEstimator):
+class ClusterFeatures(Estimator):
     """C-BTM's features for clustering: TF-IDF of words, truncated SVD, unit Euclidean length.
 
     Numbers fold to one term, English stop words are left out. A prompt without a known word becomes the zero
@@ -72,11 +72,14 @@ class ClusterFeatures(TransformerMixin, BaseEstimator):
         Raises:
             DataError: there are no texts.
         """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
         if not len(texts):
             raise DataError("Features cannot be learned from no texts: give at least one prompt.")
         self._tfidf = Tfidf(_cluster_terms, max_terms=self.max_terms)
         clipped = [clip_text(text, self.max_chars) for text in texts]
-        weights = self._tfidf.fit(clipped).matrix(clipped)
+        weights = self._tfidf.fit(clipped, leave_out=ENGLISH_STOP_WORDS).matrix(clipped)
         dimensions = min(self.n_components, *weights.shape)
         if len(self._tfidf.terms) > 1:
             svd = TruncatedSVD(dimensions, random_state=self.random_state).fit(weights)
@@ -117,7 +120,7 @@ class ClusterFeatures(TransformerMixin, BaseEstimator):
         return self
 
 
-class TfidfFeatures(TransformerMixin, BaseEstimator):
+class TfidfFeatures(Estimator):
     """Features for telling hard prompts from easy ones: what is asked (words), of what size (shapes, counts).
 
     Three blocks side by side, each with weights of about the same size:
@@ -187,7 +190,7 @@ class TfidfFeatures(TransformerMixin, BaseEstimator):
         columns = np.concatenate([words, shapes + n_words, np.arange(n_terms, n_terms + len(counts))])
         return columns, np.concatenate([word_weights, shape_weights, counts / _CLIP], dtype=np.float32)
 
-    def transform(self, texts: Sequence[str]) -> csr_array:
+    def transform(self, texts: Sequence[str]) -> csr_array[Any]:
         """Features of texts, sparse (n_texts, n_features_) float32."""
         return stack_rows([self.row(text) for text in texts], self.n_features_)
 
@@ -257,7 +260,7 @@ def _restore_terms(tfidf: Tfidf, tensors: Mapping[str, NDArray[Any]], terms_name
 
 def _cluster_terms(text: str) -> list[str]:
     tokens = _TOKEN.findall(text.lower())
-    return ["#number" if token[0].isdigit() else token for token in tokens if token not in ENGLISH_STOP_WORDS]
+    return ["#number" if token[0].isdigit() else token for token in tokens]
 
 
 def _word_terms(text: str) -> list[str]:

@@ -7,14 +7,16 @@ slow for a single text and whose state can only be pickled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Self
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from routers.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["SparseRow", "Tfidf", "decode_terms", "encode_terms", "stack_rows"]
 
@@ -46,14 +48,15 @@ class Tfidf:
         self.sublinear = sublinear
         self.restore([], np.zeros(0, dtype=np.float32))
 
-    def fit(self, texts: Sequence[str]) -> Self:
-        """Learn terms and idf from texts, (n_texts,)."""
+    def fit(self, texts: Sequence[str], *, leave_out: Collection[str] = ()) -> Self:
+        """Learn terms, but not those to leave out, and their idf from texts, (n_texts,)."""
         found: Counter[str] = Counter()
         for text in texts:
             found.update(set(self.analyse(text)))
         least = min(self.min_documents, len(texts))
         ranked = sorted(
-            (term for term, n in found.items() if n >= least), key=lambda term: (-found[term], term)
+            (term for term, n in found.items() if n >= least and term not in leave_out),
+            key=lambda term: (-found[term], term),
         )
         terms = sorted(ranked[: self.max_terms])
         documents = np.array([found[term] for term in terms], dtype=np.float64)
@@ -79,13 +82,15 @@ class Tfidf:
             weights /= np.sqrt(weights @ weights)
         return columns, weights
 
-    def matrix(self, texts: Sequence[str]) -> csr_array:
+    def matrix(self, texts: Sequence[str]) -> csr_array[Any]:
         """Weights of texts, (n_texts, n_terms) float32."""
         return stack_rows([self.row(text) for text in texts], len(self.terms))
 
 
-def stack_rows(rows: Sequence[SparseRow], n_columns: int) -> csr_array:
+def stack_rows(rows: Sequence[SparseRow], n_columns: int) -> csr_array[Any]:
     """Sparse matrix (n_rows, n_columns) of rows."""
+    from scipy.sparse import csr_array
+
     ends = np.cumsum([0, *(len(columns) for columns, _ in rows)])
     columns = np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in rows)])
     weights = np.concatenate([np.zeros(0, np.float32), *(weights for _, weights in rows)])

@@ -1,0 +1,299 @@
+"""Routing data: what each expert answered to each prompt, how good it was and what it cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routers.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "OPTIONAL_COLUMNS", "RoutingData"]
+
+COLUMNS = {
+    "prompt_id": "text",
+    "prompt": "text",
+    "expert": "text",
+    "sample": "whole numbers",
+    "quality": "numbers",
+    "input_tokens": "whole numbers",
+    "output_tokens": "whole numbers",
+    "cost": "numbers",
+    "latency_s": "numbers",
+}
+"""Columns that every file has, in this order, with what they hold. One row per (prompt, expert, sample)."""
+
+OPTIONAL_COLUMNS = {
+    "response": "text",
+    "domain": "text",
+    "split": "text",
+    "fold": "whole numbers",
+    "metadata": "anything",
+}
+"""Columns that a file may have; their cells may be empty."""
+
+_KEY = ["prompt_id", "expert", "sample"]
+_OF_PROMPT = ["prompt", "domain", "split", "fold"]
+
+
+class RoutingData:
+    """Validated rows of routing data, and the wide matrices that routers learn from.
+
+    Prompts come in the order of their first row, experts in alphabetical order unless `select` said
+    otherwise; every matrix has prompts down and experts across.
+
+    Args:
+        frame: rows with at least the columns of `COLUMNS`; it is copied, not changed. Columns beyond
+        `COLUMNS` and
+            `OPTIONAL_COLUMNS` are kept.
+
+    Raises:
+        DataError: a column is missing or of the wrong type, a value is missing or out of range, a row is
+        there
+            twice, or a prompt id has two texts.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = _validated(frame)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a Parquet file.
+
+        Raises:
+            DataError: there is no such file, it is not Parquet, or its rows are not valid.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            frame = pq.read_table(path).to_pandas()
+        except FileNotFoundError:
+            raise DataError(f"There is no routing data at {path}: make it with `pointsman label`.") from None
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path} cannot be read as a Parquet file of routing data: {reason}") from None
+        try:
+            return cls(frame)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+
+    def write(self, path: str | Path) -> None:
+        """Write a Parquet file (zstd), replacing one that is there."""
+        self._frame.to_parquet(path, index=False, compression="zstd")
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A copy of the rows."""
+        return self._frame.copy()
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._frame)
+
+    @cached_property
+    def prompts(self) -> pd.DataFrame:
+        """One row a prompt: `prompt_id`, `prompt`, and those of `domain`, `split`, `fold`, `metadata` there are."""
+        columns = [c for c in ("prompt_id", *_OF_PROMPT, "metadata") if c in self._frame]
+        return self._frame.drop_duplicates("prompt_id")[columns].reset_index(drop=True)
+
+    @property
+    def texts(self) -> list[str]:
+        """Text of each prompt."""
+        return self.prompts["prompt"].tolist()
+
+    @cached_property
+    def experts(self) -> tuple[str, ...]:
+        """Expert ids, in the order of the matrices' columns."""
+        return tuple(sorted(self._frame["expert"].unique()))
+
+    def quality(self) -> NDArray[np.float64]:
+        """Mean quality over samples, (n_prompts, n_experts) in [0, 1]; NaN where there is no answer."""
+        return self.mean("quality")
+
+    def cost(self) -> NDArray[np.float64]:
+        """Mean cost of an answer, (n_prompts, n_experts); NaN where there is no answer."""
+        return self.mean("cost")
+
+    def mean(self, column: str) -> NDArray[np.float64]:
+        """Mean over samples of a numeric column, (n_prompts, n_experts); NaN where there is no answer."""
+        places = {expert: place for place, expert in enumerate(self.experts)}
+        n_experts = len(places)
+        cell = self._prompt_codes * n_experts + self._frame["expert"].map(places).to_numpy(dtype=np.int64)
+        shape = (len(self.prompts), n_experts)
+        counts = np.bincount(cell, minlength=shape[0] * n_experts)
+        values = self._frame[column].to_numpy(dtype=np.float64)
+        sums = np.bincount(cell, weights=values, minlength=counts.size)
+        means = np.divide(sums, counts, out=np.full(counts.size, np.nan), where=counts > 0)
+        return means.reshape(shape)
+
+    def samples(self, expert: str) -> NDArray[np.float64]:
+        """Quality of each sample of one expert, (n_prompts, most samples of a prompt), NaN-padded at the
+        right.
+
+        Raises:
+            DataError: the data has no such expert.
+        """
+        self._known([expert])
+        mine = self._frame["expert"].to_numpy() == expert
+        order = np.argsort(self._frame["sample"].to_numpy()[mine], kind="stable")
+        prompt = self._prompt_codes[mine][order]
+        by_prompt = np.argsort(prompt, kind="stable")
+        counts = np.bincount(prompt, minlength=len(self.prompts))
+        place = np.arange(len(prompt)) - np.repeat(np.cumsum(counts) - counts, counts)
+        matrix = np.full((len(self.prompts), int(counts.max(initial=0))), np.nan)
+        matrix[prompt[by_prompt], place] = self._frame["quality"].to_numpy()[mine][order][by_prompt]
+        return matrix
+
+    def subset(self, split: str) -> Self:
+        """The rows of one split.
+
+        Raises:
+            DataError: the data has no splits, or not this one.
+        """
+        if "split" not in self._frame:
+            raise DataError(
+                f"The data has no column 'split', so there is no split {split!r}: add the column."
+            )
+        rows = self._frame["split"] == split
+        if not rows.any():
+            there = ", ".join(sorted(map(str, self._frame["split"].dropna().unique())))
+            raise DataError(f"The data has no split {split!r}: it has {there or 'none'}.")
+        return self._of(self._frame[rows])
+
+    def select(self, experts: Iterable[str]) -> Self:
+        """The rows of these experts, which become the columns in this order.
+
+        Raises:
+            DataError: the data has no such expert, or one is named twice.
+        """
+        names = tuple(experts)
+        self._known(names)
+        if len(set(names)) != len(names) or not names:
+            raise DataError(f"Select each expert once, and at least one; not {list(names)}.")
+        chosen = self._of(self._frame[self._frame["expert"].isin(names)])
+        chosen.__dict__["experts"] = names
+        return chosen
+
+    def take(self, prompts: Iterable[int]) -> Self:
+        """The rows of the prompts at these positions of `prompts`, in the order of this data."""
+        keep = np.isin(self._prompt_codes, np.fromiter(prompts, dtype=np.int64))
+        chosen = self._of(self._frame[keep])
+        chosen.__dict__["experts"] = self.experts
+        return chosen
+
+    def content_hash(self) -> str:
+        """SHA-256 of the columns of `COLUMNS`, whatever the order of the rows; hexadecimal."""
+        ordered = self._frame.sort_values(_KEY, kind="stable")
+        digest = hashlib.sha256()
+        for name, kind in COLUMNS.items():
+            digest.update(f"{name}\0".encode())
+            if kind == "text":
+                digest.update("\0".join(ordered[name]).encode(errors="surrogatepass"))
+            else:
+                dtype = "<i8" if kind == "whole numbers" else "<f8"
+                digest.update(ordered[name].to_numpy(dtype=dtype).tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def _prompt_codes(self) -> NDArray[np.int64]:
+        import pandas as pd
+
+        return np.asarray(pd.factorize(self._frame["prompt_id"])[0], dtype=np.int64)
+
+    def _known(self, experts: Iterable[str]) -> None:
+        there = set(self._frame["expert"].unique())
+        for expert in experts:
+            if expert not in there:
+                raise DataError(f"The data has no expert {expert!r}: it has {', '.join(sorted(there))}.")
+
+    @classmethod
+    def _of(cls, frame: pd.DataFrame) -> Self:
+        made = cls.__new__(cls)
+        made._frame = frame.reset_index(drop=True)  # noqa: SLF001
+        return made
+
+
+def _validated(frame: pd.DataFrame) -> pd.DataFrame:
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing:
+        raise DataError(
+            f"Routing data needs the column {missing[0]!r}: it has {', '.join(map(str, frame.columns)) or 'none'}."
+        )
+    if frame.empty:
+        raise DataError("The routing data has no rows: give at least one answer.")
+    extra = [name for name in frame.columns if name not in COLUMNS]
+    frame = frame[[*COLUMNS, *extra]].reset_index(drop=True)
+    for name, kind in COLUMNS.items():
+        frame[name] = _column(frame[name], kind, required=True)
+    for name, kind in OPTIONAL_COLUMNS.items():
+        if name in frame:
+            frame[name] = _column(frame[name], kind, required=False)
+    _check_ranges(frame)
+    _check_rows(frame)
+    return frame
+
+
+def _column(values: pd.Series, kind: str, *, required: bool) -> pd.Series:
+    """The column in its one type: str, int64 or float64 (nullable where it is optional)."""
+    name, empty = values.name, values.isna()
+    if required and empty.any():
+        raise DataError(
+            f"Column {name!r} is empty in row {int(empty.to_numpy().argmax())}: fill it or leave the row out."
+        )
+    if kind == "anything" or empty.all():
+        return values
+    if kind == "text":
+        wrong = ~empty & ~values.map(lambda value: isinstance(value, str))
+        typed = values
+    else:
+        from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+        numeric = is_numeric_dtype(values) and not is_bool_dtype(values)
+        wrong = ~empty & (values % 1 != 0 if numeric and kind == "whole numbers" else not numeric)
+        whole = "int64" if required else "Int64"
+        typed = values if wrong.any() else values.astype(whole if kind == "whole numbers" else "float64")
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise DataError(f"Column {name!r} must hold {kind}, but row {row} holds {values.iloc[row]!r}.")
+    return typed
+
+
+def _check_ranges(frame: pd.DataFrame) -> None:
+    for name, kind in COLUMNS.items():
+        if kind == "text":
+            continue
+        values = frame[name].to_numpy(dtype=np.float64)
+        most = 1.0 if name == "quality" else np.inf
+        wrong = ~((values >= 0) & (values <= most) & np.isfinite(values))
+        if wrong.any():
+            row = int(wrong.argmax())
+            limits = "between 0 and 1" if name == "quality" else "finite and 0 or more"
+            raise DataError(f"Column {name!r} must be {limits}, but row {row} holds {values[row]}.")
+
+
+def _check_rows(frame: pd.DataFrame) -> None:
+    twice = frame.duplicated(_KEY).to_numpy()
+    if twice.any():
+        row = int(twice.argmax())
+        key = ", ".join(f"{name} {frame[name].iloc[row]!r}" for name in _KEY)
+        raise DataError(
+            f"Row {row} repeats an earlier one ({key}): number the samples of a pair or drop one."
+        )
+    for name in _OF_PROMPT:
+        if name not in frame:
+            continue
+        kinds: Any = frame.drop_duplicates(["prompt_id", name])["prompt_id"]
+        if kinds.duplicated().any():
+            prompt_id = kinds[kinds.duplicated()].iloc[0]
+            raise DataError(
+                f"Prompt id {prompt_id!r} has two values of {name!r}: give each prompt its own id."
+            )
