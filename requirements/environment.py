@@ -1,0 +1,129 @@
+"""Make the environment of the Makefile: `install` fills it from the pinned lists, `lock` writes those lists anew.
+
+It runs on the environment's own Python, before anything else is installed there, so it uses the standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent
+UV = Path(sys.executable).with_name("uv")
+DEVICES = ("cpu", "gpu")
+# The lists hold for every CPython the project supports; the oldest one has the most conditional dependencies.
+RESOLVE_FOR = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
+
+
+def pip_settings() -> dict[str, str]:
+    """Return pip's effective settings by bare name, such as `index-url`: environment over site over user over global."""
+    listing = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
+    ).stdout
+    layers: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
+    for line in listing.splitlines():
+        key, _, value = line.partition("=")
+        layer, _, name = key.rpartition(".")
+        if layer in layers and value:
+            layers[layer][name] = str(ast.literal_eval(value))
+    return layers["global"] | layers["install"] | layers[":env:"]
+
+
+def uv_environment(pip: Mapping[str, str]) -> dict[str, str]:
+    """Translate pip's settings into uv's, which does not read them. What is exported for uv already wins."""
+    wanted = {
+        "UV_DEFAULT_INDEX": pip.get("index-url", ""),
+        "UV_INDEX": pip.get("extra-index-url", ""),
+        "UV_FIND_LINKS": ",".join(pip.get("find-links", "").split()),
+        "UV_NO_INDEX": "1" if pip.get("no-index", "").lower() in {"1", "true", "yes", "on"} else "",
+        "UV_INSECURE_HOST": pip.get("trusted-host", ""),
+        "UV_HTTP_TIMEOUT": pip.get("default-timeout", pip.get("timeout", "")),
+        "SSL_CERT_FILE": pip.get("cert", ""),
+        # pip takes the best version of all its indexes; uv would stop at the first index that has the name.
+        "UV_INDEX_STRATEGY": "unsafe-best-match" if pip.get("extra-index-url") else "",
+        "UV_PYTHON": sys.executable,
+    }
+    return {key: value for key, value in wanted.items() if value} | dict(os.environ)
+
+
+def uv(*arguments: str, env: Mapping[str, str], may_fail: bool = False) -> bool:
+    """Run uv in the project's folder and say whether it succeeded; end the program if it had to and did not."""
+    done = subprocess.run(
+        [str(UV), *arguments], check=False, cwd=PROJECT, env=env, capture_output=may_fail, text=True
+    )
+    if done.returncode and not may_fail:
+        sys.exit(f"uv {' '.join(arguments[:2])} failed; its message is above.")
+    return done.returncode == 0
+
+
+def bootstrap() -> dict[str, str]:
+    """Install the pinned uv with pip and return the environment to run it in."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if subprocess.run([*command, "-r", str(HERE / "bootstrap.txt")], check=False).returncode:
+        sys.exit("pip could not install uv; its message is above. Check pip's index settings with `pip config list`.")
+    return uv_environment(pip_settings())
+
+
+def torch_pin(name: str) -> str:
+    """Return the line that names torch in a list of this folder."""
+    lines = (HERE / name).read_text().splitlines()
+    return next(line for line in lines if line.startswith("torch=="))
+
+
+def install(device: str) -> None:
+    """Bring the environment to exactly the pinned lists, then add the project itself, editable."""
+    env = bootstrap()
+    backend: list[str] = []
+    torch = torch_pin(f"{device}.txt")
+    print(f"Installing {torch}, then the rest of requirements/{device}.txt and dev.txt.", flush=True)
+    if not uv("pip", "install", "--no-deps", torch, env=env, may_fail=True):
+        print(f"{torch} is not where pip is told to look: taking it from PyTorch's own index.", flush=True)
+        backend = ["--torch-backend", "cpu" if device == "cpu" else "auto"]
+        uv("pip", "install", "--no-deps", *backend, torch, env=env)
+    lists = [str(HERE / f"{device}.txt"), str(HERE / "dev.txt"), str(HERE / "bootstrap.txt")]
+    uv("pip", "sync", *backend, *lists, env=env)
+    uv("pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".", env=env)
+
+
+def lock() -> None:
+    """Resolve the pinned lists from pyproject.toml and the `.in` files; pins that still fit stay as they are."""
+    env = bootstrap()
+    options: list[str] = ["--excludes", "requirements/excludes.txt"]
+    if not uv("pip", "install", "--dry-run", "--no-deps", torch_pin("cpu.in"), env=env, may_fail=True):
+        options += ["--torch-backend", "cpu"]
+    resolve("cpu", ("cpu", "demo"), options, env)
+    resolve("dev", ("dev",), ["--constraint", "requirements/cpu.txt"], env)
+    # A folder of wheels may hold a CPU build of torch, which would satisfy the GPU list's pin too.
+    only_index = {key: value for key, value in env.items() if key != "UV_FIND_LINKS"}
+    resolve("gpu", ("gpu", "demo"), ["--constraint", "requirements/dev.txt"], only_index)
+
+
+def resolve(name: str, extras: Sequence[str], options: Sequence[str], env: Mapping[str, str]) -> None:
+    """Write `requirements/<name>.txt` from pyproject.toml's extras and `requirements/<name>.in`."""
+    chosen = [part for extra in extras for part in ("--extra", extra)]
+    inputs = ["pyproject.toml", f"requirements/{name}.in"]
+    style = ["--quiet", "--no-annotate", "--custom-compile-command", "make lock"]
+    output = ["--output-file", f"requirements/{name}.txt"]
+    uv("pip", "compile", *inputs, *chosen, *options, *RESOLVE_FOR, *style, *output, env=env)
+
+
+def main() -> None:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("install", "lock"))
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    arguments = parser.parse_args()
+    if arguments.action == "install":
+        install(arguments.device)
+    else:
+        lock()
+
+
+if __name__ == "__main__":
+    main()
