@@ -1,16 +1,38 @@
 """Learned routers: which expert should answer a prompt. No Ray and no HTTP; a notebook can use it alone."""
 
+from routers.artifact import load_router, save_router
 from routers.balanced import BalancedKMeans
+from routers.base import Prediction, Router, TwoModelRouter
+from routers.data import RoutingData
 from routers.errors import ArtifactError, DataError, NotFittedError, ParameterError, PointsmanError
 from routers.features import ClusterFeatures, TfidfFeatures
+from routers.policy import Decision, Policy, check_policy, choose, decide
+from routers.registry import RouterInfo, list_routers, make_router
+from routers.text import conversation_text, prompt_text
 
 __all__ = [
     "ArtifactError",
     "BalancedKMeans",
     "ClusterFeatures",
     "DataError",
+    "Decision",
     "NotFittedError",
     "ParameterError",
     "PointsmanError",
+    "Policy",
+    "Prediction",
+    "Router",
+    "RouterInfo",
+    "RoutingData",
     "TfidfFeatures",
+    "TwoModelRouter",
+    "check_policy",
+    "choose",
+    "conversation_text",
+    "decide",
+    "list_routers",
+    "load_router",
+    "make_router",
+    "prompt_text",
+    "save_router",
 ]

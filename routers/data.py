@@ -101,7 +101,7 @@ class RoutingData:
 
     @cached_property
     def prompts(self) -> pd.DataFrame:
-        """One row a prompt: `prompt_id`, `prompt`, and those of `domain`, `split`, `fold`, `metadata` there are."""
+        """One row a prompt: `prompt_id`, `prompt`, and those of the optional columns that describe it."""
         columns = [c for c in ("prompt_id", *_OF_PROMPT, "metadata") if c in self._frame]
         return self._frame.drop_duplicates("prompt_id")[columns].reset_index(drop=True)
 
@@ -133,11 +133,11 @@ class RoutingData:
         values = self._frame[column].to_numpy(dtype=np.float64)
         sums = np.bincount(cell, weights=values, minlength=counts.size)
         means = np.divide(sums, counts, out=np.full(counts.size, np.nan), where=counts > 0)
-        return means.reshape(shape)
+        matrix: NDArray[np.float64] = means.reshape(shape)
+        return matrix
 
     def samples(self, expert: str) -> NDArray[np.float64]:
-        """Quality of each sample of one expert, (n_prompts, most samples of a prompt), NaN-padded at the
-        right.
+        """Quality of each sample of one expert, (n_prompts, most samples), NaN-padded at the right.
 
         Raises:
             DataError: the data has no such expert.
@@ -225,9 +225,8 @@ class RoutingData:
 def _validated(frame: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in frame]
     if missing:
-        raise DataError(
-            f"Routing data needs the column {missing[0]!r}: it has {', '.join(map(str, frame.columns)) or 'none'}."
-        )
+        there = ", ".join(map(str, frame.columns)) or "none"
+        raise DataError(f"Routing data needs the column {missing[0]!r}: it has {there}.")
     if frame.empty:
         raise DataError("The routing data has no rows: give at least one answer.")
     extra = [name for name in frame.columns if name not in COLUMNS]
@@ -259,12 +258,17 @@ def _column(values: pd.Series, kind: str, *, required: bool) -> pd.Series:
 
         numeric = is_numeric_dtype(values) and not is_bool_dtype(values)
         wrong = ~empty & (values % 1 != 0 if numeric and kind == "whole numbers" else not numeric)
-        whole = "int64" if required else "Int64"
-        typed = values if wrong.any() else values.astype(whole if kind == "whole numbers" else "float64")
+        typed = values if wrong.any() else _numeric(values, kind, required=required)
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise DataError(f"Column {name!r} must hold {kind}, but row {row} holds {values.iloc[row]!r}.")
     return typed
+
+
+def _numeric(values: pd.Series, kind: str, *, required: bool) -> pd.Series:
+    if kind == "numbers":
+        return values.astype("float64")
+    return values.astype("int64") if required else values.astype("Int64")
 
 
 def _check_ranges(frame: pd.DataFrame) -> None:

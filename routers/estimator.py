@@ -7,7 +7,6 @@ pay. `sklearn.base.clone` and other tools that go by `get_params` and `set_param
 from __future__ import annotations
 
 import inspect
-from functools import cache
 from typing import Any, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -72,12 +71,10 @@ class Estimator:
             raise ParameterError(f"{cls.__name__} has no parameter {name!r}: it takes {takes}.")
 
 
-@cache
 def _parameters(cls: type[Estimator]) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(cls).parameters)
 
 
-@cache
 def _model(cls: type[Estimator]) -> type[BaseModel]:
     hints = get_type_hints(cls.__init__, include_extras=True)
     fields: dict[str, Any] = {name: (hints[name], ...) for name in _parameters(cls)}

@@ -53,7 +53,8 @@ def relaxed_labels(small: ArrayLike, large: ArrayLike, t: float = 0.0) -> FloatA
     s, b = _samples(small, large)
     gaps = s[:, :, None] - b[:, None, :]
     pairs = np.isfinite(gaps)
-    return ((gaps >= -t - _TIE) & pairs).sum(axis=(1, 2)) / pairs.sum(axis=(1, 2))
+    share: FloatArray = ((gaps >= -t - _TIE) & pairs).sum(axis=(1, 2)) / pairs.sum(axis=(1, 2))
+    return share
 
 
 def mean_gap(values: ArrayLike) -> float:
@@ -101,10 +102,11 @@ def _samples(small: ArrayLike, large: ArrayLike) -> tuple[FloatArray, FloatArray
         empty = np.isnan(samples).all(axis=1)
         if empty.any():
             raise DataError(
-                f"Prompt number {int(empty.argmax())} has no answer of the {name} model: label it or leave it out."
+                f"Prompt number {int(empty.argmax())} has no answer of the {name} model: label it or drop it."
             )
     return s, b
 
 
 def _first(samples: FloatArray) -> FloatArray:
-    return samples[np.arange(len(samples)), np.isfinite(samples).argmax(axis=1)]
+    first: FloatArray = samples[np.arange(len(samples)), np.isfinite(samples).argmax(axis=1)]
+    return first

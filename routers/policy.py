@@ -1,0 +1,195 @@
+"""From a router's prediction to a choice: which expert answers, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from routers.base import Prediction, Router, TwoModelRouter
+from routers.errors import ParameterError
+
+__all__ = ["Decision", "Policy", "check_policy", "choose", "decide"]
+
+_TIE = 1e-6
+
+
+class Policy(BaseModel):
+    """What to make of a router's prediction; everything may be left out.
+
+    Attributes:
+        threshold: of two-model routers: a prompt goes to the large expert when its score is at least this. A
+        higher
+            threshold sends less to the large one. Left out: the threshold that the router was calibrated to.
+        budget: most that an answer may cost on average, in the currency of the training data; dearer experts
+        are
+            left out.
+        experts: the only experts allowed.
+        novelty: novelty from which a prompt goes to the router's fallback expert (1.0: the limit learned from
+        the
+            training data). Left out: the router's own limit, if it has one.
+        quality_cost: choose by predicted quality - quality_cost x (cost / cost of the dearest expert),
+        instead of
+            the threshold or the router's own choice: how much quality the dearest answer must gain to be
+            worth it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    budget: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    experts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    novelty: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    quality_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    @classmethod
+    def parse(cls, values: Any) -> Self:
+        """A policy from JSON-like values.
+
+        Raises:
+            ParameterError: a key is unknown or a value is not allowed.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = str(first["loc"][0]) if first["loc"] else "policy"
+            if first["type"] == "extra_forbidden":
+                takes = ", ".join(cls.model_fields)
+                raise ParameterError(f"A policy has no key {key!r}: it takes {takes}.") from None
+            raise ParameterError(f"The policy's {key} is {first['input']!r}: {first['msg']}.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which expert answers a prompt, and why.
+
+    Attributes:
+        expert: id of the chosen expert.
+        score: how likely the large expert is needed, or the chosen expert's predicted quality where there is
+        no
+            large one; in [0, 1].
+        threshold: threshold that the score was compared with; None where there is none.
+        qualities: predicted quality by expert.
+        novelty: distance from the training data (1.0: its edge); None where the router cannot say.
+        reason: in plain words.
+    """
+
+    expert: str
+    score: float
+    threshold: float | None
+    qualities: dict[str, float]
+    novelty: float | None
+    reason: str
+
+
+def check_policy(router: Router, policy: Policy) -> None:
+    """See whether the policy can be followed with this router at all.
+
+    Raises:
+        ParameterError: it names experts that the router does not know, or settings that the router lacks, or
+        leaves
+            no expert to choose.
+        NotFittedError: the router has not been trained.
+    """
+    router.check_fitted()
+    if policy.threshold is not None and not isinstance(router, TwoModelRouter):
+        raise ParameterError(f"Router {router.name!r} has no threshold: leave 'threshold' out of the policy.")
+    if policy.threshold is not None and policy.quality_cost is not None:
+        raise ParameterError("A policy takes 'threshold' or 'quality_cost', not both: leave one out.")
+    if policy.novelty is not None and router.novelty_limit_ is None:
+        raise ParameterError(f"Router {router.name!r} knows no novelty: leave 'novelty' out of the policy.")
+    _candidates(router, policy)
+
+
+def decide(router: Router, text: str, policy: Policy | None = None) -> Decision:
+    """Choose the expert for one prompt.
+
+    Raises:
+        ParameterError: the policy cannot be followed with this router (see `check_policy`).
+        NotFittedError: the router has not been trained.
+    """
+    policy = policy or Policy()
+    check_policy(router, policy)
+    return choose(router, router.predict([text]), 0, policy)
+
+
+def choose(router: Router, prediction: Prediction, row: int, policy: Policy) -> Decision:
+    """Choose the expert for one row of a prediction; the policy has been checked."""
+    quality = prediction.quality[row]
+    novelty = None if prediction.novelty is None else float(prediction.novelty[row])
+    candidates = _candidates(router, policy)
+    index, threshold, reason = _pick(router, prediction, row, policy, candidates)
+    score = quality[index] if prediction.large_needed is None else prediction.large_needed[row]
+    return Decision(
+        expert=router.experts_[index],
+        score=float(score),
+        threshold=threshold,
+        qualities=dict(zip(router.experts_, quality.tolist(), strict=True)),
+        novelty=novelty,
+        reason=reason,
+    )
+
+
+def _candidates(router: Router, policy: Policy) -> list[int]:
+    """Indices of the experts that the policy leaves."""
+    allowed = router.experts_ if policy.experts is None else policy.experts
+    for expert in allowed:
+        if expert not in router.experts_:
+            known = ", ".join(router.experts_)
+            raise ParameterError(f"Expert {expert!r} is unknown to router {router.name!r}: it knows {known}.")
+    left = [i for i, expert in enumerate(router.experts_) if expert in allowed]
+    if policy.budget is None:
+        return left
+    affordable = [i for i in left if router.cost_[i] <= policy.budget]
+    if not affordable:
+        cheapest = min(left, key=lambda i: router.cost_[i])
+        raise ParameterError(
+            f"A budget of {policy.budget:g} is below the cheapest allowed expert: "
+            f"{router.experts_[cheapest]!r} costs {router.cost_[cheapest]:.3g} an answer."
+        )
+    return affordable
+
+
+def _pick(
+    router: Router, prediction: Prediction, row: int, policy: Policy, candidates: list[int]
+) -> tuple[int, float | None, str]:
+    """Index of the chosen expert, the threshold used, and the reason."""
+    if len(candidates) == 1 and len(router.experts_) > 1:
+        return candidates[0], None, "the only expert that the policy leaves"
+    limit = router.novelty_limit_ if policy.novelty is None else policy.novelty
+    fallback = router.experts_.index(router.fallback_)
+    if limit is not None and prediction.novelty is not None and fallback in candidates:
+        novelty = float(prediction.novelty[row])
+        if novelty > limit:
+            return fallback, None, f"novelty {novelty:.3f} is above {limit:g}: unlike the training prompts"
+    if policy.quality_cost is not None:
+        return _best_trade(router, prediction, row, policy.quality_cost, candidates)
+    if isinstance(router, TwoModelRouter) and prediction.large_needed is not None:
+        threshold = router.threshold_ if policy.threshold is None else policy.threshold
+        score = float(prediction.large_needed[row])
+        large = score >= threshold
+        reason = f"score {score:.3f} is {'at least' if large else 'below'} the threshold {threshold:g}"
+        return int(large), threshold, reason
+    if prediction.choice is not None and int(prediction.choice[row]) in candidates:
+        return int(prediction.choice[row]), None, "the router's choice for prompts like this"
+    return _best_trade(router, prediction, row, 0.0, candidates)
+
+
+def _best_trade(
+    router: Router, prediction: Prediction, row: int, quality_cost: float, candidates: list[int]
+) -> tuple[int, float | None, str]:
+    """The candidate with the best predicted quality less the worth of its cost; the cheaper of equals."""
+    cost = router.cost_[candidates]
+    dearest = router.cost_.max()
+    value = prediction.quality[row, candidates] - quality_cost * cost / (dearest or 1.0)
+    best = np.flatnonzero(value >= value.max() - _TIE)
+    index = candidates[int(best[cost[best].argmin()])]
+    what = (
+        "best predicted quality"
+        if not quality_cost
+        else f"best predicted quality at quality_cost {quality_cost:g}"
+    )
+    return index, None, what
