@@ -1,6 +1,6 @@
-"""Make the environment of the Makefile: `install` fills it from the pinned lists, `lock` writes those lists anew.
+"""Make the Makefile's environment: `install` fills it from the pinned lists, `lock` writes those lists anew.
 
-It runs on the environment's own Python, before anything else is installed there, so it uses the standard library only.
+It runs on the environment's own Python before anything else is there, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RESOLVE_FOR = ("--python-version", "3.11", "--python-platform", "x86_64-manylinu
 
 
 def pip_settings() -> dict[str, str]:
-    """Return pip's effective settings by bare name, such as `index-url`: environment over site over user over global."""
+    """Return pip's settings by bare name, such as `index-url`; the environment wins over pip's files."""
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
     ).stdout
@@ -53,7 +53,7 @@ def uv_environment(pip: Mapping[str, str]) -> dict[str, str]:
 
 
 def uv(*arguments: str, env: Mapping[str, str], may_fail: bool = False) -> bool:
-    """Run uv in the project's folder and say whether it succeeded; end the program if it had to and did not."""
+    """Run uv in the project's folder and say whether it succeeded; end the program if it had to."""
     done = subprocess.run(
         [str(UV), *arguments], check=False, cwd=PROJECT, env=env, capture_output=may_fail, text=True
     )
@@ -66,7 +66,7 @@ def bootstrap() -> dict[str, str]:
     """Install the pinned uv with pip and return the environment to run it in."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if subprocess.run([*command, "-r", str(HERE / "bootstrap.txt")], check=False).returncode:
-        sys.exit("pip could not install uv; its message is above. Check pip's index settings with `pip config list`.")
+        sys.exit("pip could not install uv; its message is above. `pip config list` shows where it looked.")
     return uv_environment(pip_settings())
 
 
@@ -79,20 +79,19 @@ def torch_pin(name: str) -> str:
 def install(device: str) -> None:
     """Bring the environment to exactly the pinned lists, then add the project itself, editable."""
     env = bootstrap()
-    backend: list[str] = []
     torch = torch_pin(f"{device}.txt")
     print(f"Installing {torch}, then the rest of requirements/{device}.txt and dev.txt.", flush=True)
     if not uv("pip", "install", "--no-deps", torch, env=env, may_fail=True):
         print(f"{torch} is not where pip is told to look: taking it from PyTorch's own index.", flush=True)
-        backend = ["--torch-backend", "cpu" if device == "cpu" else "auto"]
-        uv("pip", "install", "--no-deps", *backend, torch, env=env)
+        backend = "cpu" if device == "cpu" else "auto"
+        uv("pip", "install", "--no-deps", "--torch-backend", backend, torch, env=env)
     lists = [str(HERE / f"{device}.txt"), str(HERE / "dev.txt"), str(HERE / "bootstrap.txt")]
-    uv("pip", "sync", *backend, *lists, env=env)
+    uv("pip", "sync", *lists, env=env)
     uv("pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".", env=env)
 
 
 def lock() -> None:
-    """Resolve the pinned lists from pyproject.toml and the `.in` files; pins that still fit stay as they are."""
+    """Resolve the pinned lists from pyproject.toml and the `.in` files; pins that still fit stay."""
     env = bootstrap()
     options: list[str] = ["--excludes", "requirements/excludes.txt"]
     if not uv("pip", "install", "--dry-run", "--no-deps", torch_pin("cpu.in"), env=env, may_fail=True):
