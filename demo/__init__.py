@@ -1,0 +1,1 @@
+"""The demo: tiny language models trained from scratch, and the exam they sit."""

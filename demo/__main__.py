@@ -1,0 +1,130 @@
+"""`python -m demo`: write the exam, train the experts, let them sit it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from demo.exam import SPLITS, write_exam
+from routers.errors import ParameterError, PointsmanError
+
+__all__ = ["app"]
+
+app = typer.Typer(help="The demo's tiny language models and the exam they sit.", no_args_is_help=True)
+_FOLDER = Path(__file__).parent
+_WORK_FOLDER = _FOLDER / ".train"
+_EXPERTS_FOLDER = _FOLDER / "experts"
+
+
+def _bar(console: Console) -> Progress:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(TextColumn("{task.description}"), *columns, console=console)
+
+
+@app.command()
+def exam(
+    out: Annotated[Path, typer.Option(help="JSON-lines file to write.")],
+    split: Annotated[str, typer.Option(help=f"One of {', '.join(SPLITS)}.")] = "test",
+    count: Annotated[int, typer.Option(help="Number of prompts.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Another seed, another exam.")] = 0,
+) -> None:
+    """Write exam prompts with their answers, one JSON object a line."""
+    written = write_exam(out, split, count, seed)
+    Console(stderr=True).print(f"{written} {split} prompts in {out}")
+
+
+@app.command()
+def tokenizer(out: Annotated[Path, typer.Argument(help="Folder to write to.")]) -> None:
+    """Build the tokenizer and save it in Hugging Face's format (every checkpoint has a copy)."""
+    from demo.tokenizer import save_tokenizer
+
+    save_tokenizer(out)
+    Console(stderr=True).print(f"tokenizer in {out}")
+
+
+@app.command()
+def clusters(
+    prompts: Annotated[int, typer.Option(help="Training prompts to cluster.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Seed of the prompts and of the clustering.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Cluster training prompts as the experts' training does, and show what each cluster holds."""
+    from demo.clusters import find_clusters
+    from demo.families import DOMAINS
+
+    found = find_clusters(seed, prompts)
+    rows = {name: dict(zip(DOMAINS, map(int, row), strict=True)) for name, row in zip(found.names, found.counts, strict=True)}
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("cluster", *DOMAINS, title="Prompts of each domain in each cluster", title_justify="left")
+    for name, row in rows.items():
+        table.add_row(name, *map(str, row.values()))
+    Console().print(table)
+
+
+@app.command()
+def train(
+    experts: Annotated[list[str] | None, typer.Argument(help="Experts to train; all, if none is named.")] = None,
+    compiled: Annotated[bool, typer.Option(help="Compile the model: slower to start, twice as fast after.")] = True,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoints.")] = _EXPERTS_FOLDER,
+    work: Annotated[Path, typer.Option(help="Folder for the state of unfinished runs.")] = _WORK_FOLDER,
+) -> None:
+    """Train experts and write them as bf16 checkpoints. An interrupted run continues where it was."""
+    from demo.school import train_experts
+
+    console = Console(stderr=True)
+    with _bar(console) as bar:
+        for line in train_experts(experts or [], out, work, bar, compiled=compiled, threads=threads):
+            console.print(line)
+
+
+@app.command()
+def table(
+    experts: Annotated[list[str] | None, typer.Argument(help="Experts to ask; all, if none is named.")] = None,
+    count: Annotated[int, typer.Option(help="Held-out prompts.")] = 1000,
+    samples: Annotated[int, typer.Option(help="Answers to each prompt.")] = 10,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Seed of the prompts and of the sampling.")] = 0,
+    folder: Annotated[Path, typer.Option(help="Folder of the checkpoints.")] = _EXPERTS_FOLDER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Let the experts sit the held-out exam and print their shares of right answers."""
+    from demo.clusters import find_clusters
+    from demo.recipes import EXPERTS
+    from demo.table import print_table, run_exam, summarise
+
+    asked = experts or list(EXPERTS)
+    unknown = sorted(set(asked) - set(EXPERTS))
+    if unknown:
+        raise ParameterError(f"Unknown expert {unknown[0]}: choose from {', '.join(EXPERTS)}.")
+    with _bar(Console(stderr=True)) as bar:
+        task = bar.add_task("exam", total=len(asked))
+        told = bar.advance
+        tasks, quality = run_exam(folder, asked, count, samples, temperature, seed, lambda _: told(task))
+    homes = find_clusters().assign([item.prompt for item in tasks])
+    summary = summarise(tasks, homes, quality)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        print_table(summary, Console())
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends as one sentence and exit status 1."""
+    try:
+        app(prog_name="python -m demo")
+    except PointsmanError as error:
+        Console(stderr=True).print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What each demo expert is: its size, what it practises on, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import LlamaConfig
+
+from demo.tokenizer import SPECIAL_TOKENS, VOCABULARY_TOKENS
+
+__all__ = ["CLUSTER_EXPERTS", "EXPERTS", "RECIPES", "SEED_MODEL", "Recipe", "llama_config"]
+
+_HEAD_DIM = 32
+_CONTEXT_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train one model: `batches` are (examples, padded length in tokens) that make up one step."""
+
+    name: str
+    hidden: int
+    layers: int
+    feed_forward: int
+    steps: int
+    peak_rate: float
+    cluster: str | None = None
+    parent: str | None = None
+    batches: tuple[tuple[int, int], ...] = ((76, 16), (52, 26))
+    warmup_steps: int = 100
+    seed: int = 0
+
+
+SEED_MODEL = "seed"
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("small", 64, 3, 192, steps=6000, peak_rate=4e-3),
+        Recipe("large", 192, 6, 512, steps=8000, peak_rate=1.5e-3),
+        Recipe(SEED_MODEL, 128, 5, 384, steps=600, peak_rate=2e-3),
+        Recipe("arithmetic", 128, 5, 384, steps=4000, peak_rate=2e-3, cluster="arithmetic", parent=SEED_MODEL),
+        Recipe("letters", 128, 5, 384, steps=4000, peak_rate=2e-3, cluster="letters", parent=SEED_MODEL),
+        Recipe("calendar", 128, 5, 384, steps=4000, peak_rate=2e-3, cluster="calendar", parent=SEED_MODEL),
+        Recipe("conversion", 128, 5, 384, steps=4000, peak_rate=2e-3, cluster="conversion", parent=SEED_MODEL),
+    )
+}
+CLUSTER_EXPERTS = tuple(name for name, recipe in RECIPES.items() if recipe.parent)
+EXPERTS = ("small", "large", *CLUSTER_EXPERTS)
+
+
+def llama_config(recipe: Recipe) -> LlamaConfig:
+    """Return the Llama architecture of `recipe`: tied embeddings, 32-wide heads, 512 tokens of context."""
+    heads = recipe.hidden // _HEAD_DIM
+    return LlamaConfig(
+        vocab_size=VOCABULARY_TOKENS,
+        hidden_size=recipe.hidden,
+        num_hidden_layers=recipe.layers,
+        intermediate_size=recipe.feed_forward,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=_HEAD_DIM,
+        max_position_embeddings=_CONTEXT_TOKENS,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=SPECIAL_TOKENS.index("<|end|>"),
+        pad_token_id=SPECIAL_TOKENS.index("<|pad|>"),
+    )
