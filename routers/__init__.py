@@ -5,6 +5,7 @@ from routers.balanced import BalancedKMeans
 from routers.base import Prediction, Router, TwoModelRouter
 from routers.data import RoutingData
 from routers.errors import ArtifactError, DataError, NotFittedError, ParameterError, PointsmanError
+from routers.evaluate import Outcome, ThresholdPoint, choose_threshold, evaluate, sweep_thresholds
 from routers.features import ClusterFeatures, TfidfFeatures
 from routers.policy import Decision, Policy, check_policy, choose, decide
 from routers.registry import RouterInfo, list_routers, make_router
@@ -17,6 +18,7 @@ __all__ = [
     "DataError",
     "Decision",
     "NotFittedError",
+    "Outcome",
     "ParameterError",
     "PointsmanError",
     "Policy",
@@ -25,14 +27,18 @@ __all__ = [
     "RouterInfo",
     "RoutingData",
     "TfidfFeatures",
+    "ThresholdPoint",
     "TwoModelRouter",
     "check_policy",
     "choose",
+    "choose_threshold",
     "conversation_text",
     "decide",
+    "evaluate",
     "list_routers",
     "load_router",
     "make_router",
     "prompt_text",
     "save_router",
+    "sweep_thresholds",
 ]

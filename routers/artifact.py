@@ -21,7 +21,7 @@ from routers.base import Router, RouterState, TwoModelRouter
 from routers.errors import ArtifactError, PointsmanError
 from routers.registry import make_router
 
-__all__ = ["FORMAT_VERSION", "load_router", "save_router"]
+__all__ = ["FORMAT_VERSION", "check_place", "load_router", "save_router"]
 
 FORMAT_VERSION = 1
 
@@ -80,10 +80,7 @@ def save_router(router: Router, path: str | Path) -> None:
 
     router.check_fitted()
     target = Path(path)
-    if target.exists() and not (target / _JSON).is_file():
-        raise ArtifactError(
-            f"{target} is there and is not a saved router: choose another place or remove it."
-        )
+    check_place(target)
     state = router.state()
     blob = save({name: np.ascontiguousarray(tensor) for name, tensor in state.tensors.items()})
     fields = {
@@ -109,6 +106,19 @@ def save_router(router: Router, path: str | Path) -> None:
         _write(target, {_JSON: text + b"\n", _TENSORS: blob})
     except OSError as error:
         raise ArtifactError(f"The router cannot be saved at {target}: {error.strerror or error}.") from None
+
+
+def check_place(path: str | Path) -> None:
+    """See whether a router may be saved at `path`: nothing is there, or a saved router.
+
+    Raises:
+        ArtifactError: something else is there.
+    """
+    target = Path(path)
+    if target.exists() and not (target / _JSON).is_file():
+        raise ArtifactError(
+            f"{target} is there and is not a saved router: choose another place or remove it."
+        )
 
 
 def load_router(path: str | Path, *, max_bytes: int = 2**30) -> Router:

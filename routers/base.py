@@ -16,7 +16,7 @@ from routers.estimator import Estimator
 if TYPE_CHECKING:
     from routers.data import RoutingData
 
-__all__ = ["Prediction", "Progress", "Router", "RouterState", "TwoModelRouter"]
+__all__ = ["Prediction", "Progress", "Router", "RouterState", "TwoModelRouter", "check_complete"]
 
 Progress = Callable[[str, float], None]
 """Called during training with what is being done and the share of it that is done, in [0, 1]."""
@@ -101,7 +101,7 @@ class Router(Estimator, ABC):
         """
         self.check_params()
         chosen = self._choose(data)
-        _check_complete(chosen)
+        check_complete(chosen)
         self.experts_ = chosen.experts
         self.cost_ = chosen.cost().mean(axis=0)
         self.data_hash_ = chosen.content_hash()
@@ -239,7 +239,8 @@ class TwoModelRouter(Router):
         return small, large
 
 
-def _check_complete(data: RoutingData) -> None:
+def check_complete(data: RoutingData) -> None:
+    """Raise DataError unless every expert has an answer to every prompt."""
     missing = np.isnan(data.quality())
     if missing.any():
         row, column = np.argwhere(missing)[0]
