@@ -36,13 +36,13 @@ SEED_MODEL = "seed"
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("small", 64, 3, 192, steps=6000, peak_rate=4e-3),
-        Recipe("large", 192, 6, 512, steps=8000, peak_rate=1.5e-3),
+        Recipe("small", 32, 3, 96, steps=5000, peak_rate=4e-3),
+        Recipe("large", 192, 6, 512, steps=5000, peak_rate=1.5e-3),
         Recipe(SEED_MODEL, 128, 5, 384, steps=600, peak_rate=2e-3),
-        Recipe("arithmetic", 128, 5, 384, steps=4000, peak_rate=2e-3, cluster="arithmetic", parent=SEED_MODEL),
-        Recipe("letters", 128, 5, 384, steps=4000, peak_rate=2e-3, cluster="letters", parent=SEED_MODEL),
-        Recipe("calendar", 128, 5, 384, steps=4000, peak_rate=2e-3, cluster="calendar", parent=SEED_MODEL),
-        Recipe("conversion", 128, 5, 384, steps=4000, peak_rate=2e-3, cluster="conversion", parent=SEED_MODEL),
+        Recipe("arithmetic", 128, 5, 384, steps=3000, peak_rate=2e-3, cluster="arithmetic", parent=SEED_MODEL),
+        Recipe("letters", 128, 5, 384, steps=3000, peak_rate=2e-3, cluster="letters", parent=SEED_MODEL),
+        Recipe("calendar", 128, 5, 384, steps=3000, peak_rate=2e-3, cluster="calendar", parent=SEED_MODEL),
+        Recipe("conversion", 128, 5, 384, steps=3000, peak_rate=2e-3, cluster="conversion", parent=SEED_MODEL),
     )
 }
 CLUSTER_EXPERTS = tuple(name for name, recipe in RECIPES.items() if recipe.parent)
