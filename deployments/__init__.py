@@ -1,0 +1,1 @@
+"""Ray Serve deployments: where a decision becomes an answer."""

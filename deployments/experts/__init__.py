@@ -1,0 +1,1 @@
+"""What an expert's application runs: a vLLM engine, or simulated answers."""

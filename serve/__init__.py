@@ -1,0 +1,1 @@
+"""The application: what ``serve run`` imports, its configuration, and the ``pointsman`` command."""

@@ -1,0 +1,159 @@
+"""The builders that ``config.yaml`` names: ``serve.app:build``, ``serve.app:vllm`` and ``serve.app:simulated``.
+
+Ray Serve reads the annotation of a builder's parameter as a class, so this module does not postpone annotations.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+
+from deployments.decisions import RouteSpec, RouteTable
+from deployments.experts.simulated import SimulatedExpert, Timing
+from deployments.internal_token import TOKEN_HEADER, cluster_token
+from deployments.router import Limits, Router, RouterSettings
+from deployments.upstream import ExpertTarget
+from routers import ParameterError
+from serve.config import ExpertSettings, PointsmanSettings, SimulatedSettings, VLLMSettings
+
+__all__ = ["build", "simulated", "vllm"]
+
+UNLIMITED = 1_000_000
+CPU_KV_CACHE_GIB = 1
+ROUTER_OPTIONS: dict[str, Any] = {
+    "max_ongoing_requests": UNLIMITED,
+    "ray_actor_options": {"num_cpus": 0},
+    "health_check_period_s": 5,
+    "graceful_shutdown_timeout_s": 60,
+}
+
+
+def build(args: PointsmanSettings) -> Application:
+    """The Router pool, Pointsman's endpoint.
+
+    Args:
+        args: experts, routes and limits.
+
+    Raises:
+        PointsmanError: an artifact is missing, damaged, or trained for other experts.
+    """
+    settings = router_settings(args)
+    RouteTable(list(settings.targets), settings.routes, settings.default_route)
+    return serve.deployment(serve.ingress()(Router), name="Router", **ROUTER_OPTIONS).bind(settings)
+
+
+def vllm(args: VLLMSettings) -> Application:
+    """A vLLM engine as an expert, with its native OpenAI server at ``/experts/<id>``.
+
+    Args:
+        args: the model, the device, and any key of ``ray.serve.llm.LLMConfig``.
+
+    Raises:
+        ParameterError: a key that neither Pointsman nor ``LLMConfig`` knows.
+    """
+    # Imports vLLM, which a Router must never need.
+    from ray.serve.llm import LLMConfig, build_llm_deployment
+
+    from deployments.experts.vllm import VLLMExpert
+
+    keys = args.llm_config_keys
+    unknown = [key for key in keys if key not in LLMConfig.model_fields]
+    if unknown:
+        raise ParameterError(
+            f"serve.app:vllm does not know the key {unknown[0]!r}: "
+            "use model, id, device or a key of ray.serve.llm.LLMConfig."
+        )
+    config = LLMConfig(**llm_config_arguments(args))
+    return build_llm_deployment(
+        config,
+        deployment_cls=serve.ingress()(VLLMExpert),
+        bind_kwargs={"token": cluster_token(), "named_by_application": args.id is None},
+        override_serve_options={"name": "Expert"},
+    )
+
+
+def simulated(args: SimulatedSettings) -> Application:
+    """An expert that only pretends: a template for an answer and a model of the time it takes.
+
+    Args:
+        args: the template and the timing model.
+    """
+    timing = Timing(args.prefill_tokens_per_s, args.token_s, args.token_per_running_s, args.max_running)
+    deployment = serve.deployment(
+        serve.ingress()(SimulatedExpert),
+        name="Expert",
+        max_ongoing_requests=UNLIMITED,
+        ray_actor_options={"num_cpus": 0},
+    )
+    return deployment.bind(answer=args.answer, timing=timing, token=cluster_token())
+
+
+def router_settings(args: PointsmanSettings) -> RouterSettings:
+    """What a Router replica is told, from what the user configured."""
+    serve_url = (args.serve_url or _serve_url()).rstrip("/")
+    return RouterSettings(
+        targets={name: _target(name, expert, serve_url) for name, expert in args.experts.items()},
+        prices={
+            name: (expert.price.input_per_million, expert.price.output_per_million)
+            for name, expert in args.experts.items()
+        },
+        routes={name: RouteSpec(str(Path(r.router).resolve()), r.policy) for name, r in args.routes.items()},
+        default_route=args.default_route,
+        limits=Limits(**args.limits.model_dump()),
+    )
+
+
+def llm_config_arguments(args: VLLMSettings) -> dict[str, Any]:
+    """The arguments of ``LLMConfig``: good defaults, under what the user gave."""
+    given = args.llm_config_keys
+    loading = {
+        "model_id": args.id or "expert",
+        "model_source": args.model,
+        **given.pop("model_loading_config", {}),
+    }
+    env_vars = {"RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "0"}
+    engine = dict(args.engine_kwargs)
+    deployment = {"graceful_shutdown_timeout_s": 60, **args.deployment_config}
+    defaults: dict[str, Any] = {"accelerator_config": {"kind": args.device}}
+    if Path(args.model).expanduser().is_dir():
+        env_vars["HF_HUB_OFFLINE"] = "1"
+    if args.device == "cpu":
+        env_vars |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_CACHE_GIB), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        engine = {"enforce_eager": True, "dtype": "bfloat16", **engine}
+        deployment.setdefault("ray_actor_options", {}).setdefault("num_cpus", 0)
+        defaults["placement_group_config"] = {"bundles": [{"CPU": 0.01}]}
+    runtime_env = dict(given.pop("runtime_env", None) or {})
+    runtime_env["env_vars"] = {**env_vars, **runtime_env.get("env_vars", {})}
+    return {
+        **defaults,
+        **given,
+        "model_loading_config": loading,
+        "engine_kwargs": engine,
+        "deployment_config": deployment,
+        "runtime_env": runtime_env,
+    }
+
+
+def _target(name: str, expert: ExpertSettings, serve_url: str) -> ExpertTarget:
+    if expert.url is None:
+        headers = {TOKEN_HEADER: cluster_token()}
+        return ExpertTarget(name, f"{serve_url}/experts/{name}/v1", name, headers, True, expert.probe)
+    key = expert.api_key()
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    return ExpertTarget(name, expert.url, expert.model or name, headers, False, expert.probe)
+
+
+def _serve_url() -> str:
+    """Serve's HTTP proxy on this node: a proxy runs on every node that has replicas."""
+    from ray.serve.context import _get_global_client
+
+    try:
+        client = _get_global_client()
+    except Exception:  # Serve raises its own private error where no instance runs yet.
+        client = None
+    port = (
+        client.http_config.port if client is not None else int(os.environ.get("POINTSMAN_SERVE_PORT", "8000"))
+    )
+    return f"http://127.0.0.1:{port}"
