@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ MAY_IMPORT = {
     "serve": {"serve", "deployments", "routers", "demo", "loadtests"},
     "demo": {"demo", "routers"},
     "loadtests": {"loadtests", "routers"},
+}
+# The extras of pyproject.toml that a package's imports come from.
+EXTRAS_OF = {
+    "routers": ["torch"],
+    "deployments": ["serve", "cpu", "gpu"],
+    "serve": ["serve"],
+    "demo": ["demo", "torch"],
+    "loadtests": ["serve", "dev"],
 }
 NOT_IN_ROUTERS = {"aiohttp", "fastapi", "httpx", "openai", "ray", "starlette", "uvicorn", "vllm"}
 MAX_FILE_LINES = 400
@@ -112,6 +121,14 @@ def pins(name: str) -> dict[str, str]:
     lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {canonicalize_name(package): version for package, version in pairs}
+
+
+def requirements_of(extras: list[str]) -> list[Requirement]:
+    """Return what the project needs of other projects with some of its extras."""
+    lines = [*project()["dependencies"]]
+    for extra in extras:
+        lines += project()["optional-dependencies"][extra]
+    return [Requirement(line) for line in lines if not line.startswith("pointsman")]
 
 
 def project() -> dict:
@@ -224,20 +241,34 @@ def test_pinned_lists_agree():
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("cpu", ["serve", "cpu", "demo"]), ("gpu", ["serve", "gpu", "demo"])]
+    ("name", "extras"),
+    [("cpu", ["serve", "cpu", "torch", "demo"]), ("gpu", ["serve", "gpu", "torch", "demo"])],
 )
 def test_pinned_lists_satisfy_the_project(name, extras):
     pinned = pins(name) | pins("dev")
-    wanted = list(project()["dependencies"])
-    for extra in [*extras, "dev"]:
-        wanted += project()["optional-dependencies"][extra]
-    requirements = [Requirement(line) for line in wanted if not line.startswith("pointsman")]
+    requirements = requirements_of([*extras, "dev"])
     unmet = [
         str(requirement)
         for requirement in requirements
         if not requirement.specifier.contains(pinned.get(canonicalize_name(requirement.name), "0"))
     ]
     assert unmet == []
+
+
+@pytest.mark.parametrize(("package", "extras"), EXTRAS_OF.items())
+def test_packages_import_only_what_their_extras_install(package, extras):
+    declared = {canonicalize_name(requirement.name) for requirement in requirements_of(extras)}
+    distributions = packages_distributions()
+    undeclared = set()
+    for path in package_files():
+        if path.relative_to(ROOT).parts[0] != package:
+            continue
+        for module in imports_of(path):
+            top = module.split(".")[0]
+            owners = {canonicalize_name(owner) for owner in distributions.get(top, [])}
+            if top not in MAY_IMPORT and top not in sys.stdlib_module_names and not owners & declared:
+                undeclared.add(f"{name_of(path)} imports {top}")
+    assert undeclared == set()
 
 
 def test_cpu_list_leaves_out_what_breaks_the_cpu_engine():
