@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from demo.exam import SPLITS, write_exam
@@ -59,7 +66,8 @@ def clusters(
     from demo.families import DOMAINS
 
     found = find_clusters(seed, prompts)
-    rows = {name: dict(zip(DOMAINS, map(int, row), strict=True)) for name, row in zip(found.names, found.counts, strict=True)}
+    shares = zip(found.names, found.counts.tolist(), strict=True)
+    rows = {name: dict(zip(DOMAINS, row, strict=True)) for name, row in shares}
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -71,8 +79,8 @@ def clusters(
 
 @app.command()
 def train(
-    experts: Annotated[list[str] | None, typer.Argument(help="Experts to train; all, if none is named.")] = None,
-    compiled: Annotated[bool, typer.Option(help="Compile the model: slower to start, twice as fast after.")] = True,
+    experts: Annotated[list[str] | None, typer.Argument(help="Experts to train; default: all.")] = None,
+    compiled: Annotated[bool, typer.Option(help="Compile the model (needs a C++ compiler).")] = True,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
     out: Annotated[Path, typer.Option(help="Folder for the checkpoints.")] = _EXPERTS_FOLDER,
     work: Annotated[Path, typer.Option(help="Folder for the state of unfinished runs.")] = _WORK_FOLDER,
@@ -88,7 +96,7 @@ def train(
 
 @app.command()
 def table(
-    experts: Annotated[list[str] | None, typer.Argument(help="Experts to ask; all, if none is named.")] = None,
+    experts: Annotated[list[str] | None, typer.Argument(help="Experts to ask; default: all.")] = None,
     count: Annotated[int, typer.Option(help="Held-out prompts.")] = 1000,
     samples: Annotated[int, typer.Option(help="Answers to each prompt.")] = 10,
     temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,

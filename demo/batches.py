@@ -18,21 +18,21 @@ __all__ = ["Batch", "draw_tasks", "encode_tasks", "make_batches"]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`tokens` is (examples, length) int64; `targets` is tokens where the answer or its end stands, else -100."""
+    """`tokens` is (examples, length) int64; `targets` the same where an answer stands, -100 elsewhere."""
 
     tokens: torch.Tensor
     targets: torch.Tensor
 
 
 def encode_tasks(tasks: list[Task], tokenizer: PreTrainedTokenizerFast) -> list[tuple[list[int], int]]:
-    """Return each task as (token ids of question and answer in chat form, position where the answer begins)."""
+    """Return each task as (token ids of question and answer in chat form, where the answer begins)."""
     prompts = tokenizer([f"<|user|>{task.prompt}<|assistant|>" for task in tasks]).input_ids
     answers = tokenizer([f"{task.answer}<|end|>" for task in tasks]).input_ids
     return [(prompt + answer, len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)]
 
 
 def draw_tasks(key: str, count: int, clusters: Clusters | None = None, cluster: str | None = None) -> list[Task]:
-    """Return `count` training tasks determined by `key`, only those of `cluster` where `clusters` are given."""
+    """Return `count` training tasks that follow from `key`; only those of `cluster`, given `clusters`."""
     stream = practice(Random(key))
     tasks: list[Task] = []
     while len(tasks) < count:
@@ -49,8 +49,8 @@ def make_batches(
 ) -> list[Batch]:
     """Return one batch per shape (examples, length in tokens); together they hold all `tasks`.
 
-    Tasks are dealt by length, the shortest to the shortest shape, so shapes never change (a compiled model needs
-    that) and little is padding. The rare task that is too long for its shape counts for nothing.
+    Tasks are dealt by length, the shortest to the shortest shape, so shapes never change (a compiled model
+    needs that) and little is padding. The rare task that is too long for its shape counts for nothing.
     """
     rows = sorted(encode_tasks(tasks, tokenizer), key=lambda row: len(row[0]))
     batches = []

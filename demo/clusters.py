@@ -1,6 +1,6 @@
-"""Clusters of the exam's training prompts: what each cluster expert practises on (C-BTM, arXiv 2303.14177, section 3).
+"""Clusters of the exam's training prompts: what each cluster expert practises on (C-BTM, arXiv 2303.14177).
 
-The clustering sees only the prompts' text, never which family wrote them; families serve to name the clusters.
+The clustering sees only the text of the prompts, never which family wrote it; domains serve to name clusters.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Clusters:
 def find_clusters(seed: int = 0, prompts: int = _PROMPTS) -> Clusters:
     """Cluster `prompts` training prompts into as many balanced clusters as there are domains, and name them.
 
-    Raises `DataError` where two clusters are dominated by the same domain, since experts could not be named then.
+    Raises:
+        DataError: two clusters are mostly of the same domain, so that experts could not be named.
     """
     tasks = sample_exam("train", prompts, seed)
     features = ClusterFeatures(_DIMENSIONS, random_state=seed)
@@ -55,7 +56,8 @@ def find_clusters(seed: int = 0, prompts: int = _PROMPTS) -> Clusters:
     counts = _count(tasks, centroids.labels_)
     names = tuple(DOMAINS[index] for index in counts.argmax(axis=1))
     if len(set(names)) < len(names):
-        raise DataError(f"Two clusters are both mostly {Counter(names).most_common(1)[0][0]}: use another seed.")
+        twice = Counter(names).most_common(1)[0][0]
+        raise DataError(f"Two clusters are both mostly {twice}: use another seed.")
     return Clusters(names, counts, features, centroids)
 
 

@@ -1,7 +1,7 @@
 """The exam: a seeded generator of short questions with one checkable answer each.
 
-Every question belongs to the split that a hash of its text says, so that no held-out text can occur in training,
-whatever the seeds.
+Every question belongs to the split that a hash of its text says, so that no held-out text can occur in
+training, whatever the seeds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PATIENCE = 300
 
 
 def split_of(prompt: str) -> str:
-    """Return the split that `prompt` belongs to: 70 % train, 15 % calibration, 15 % test, by hash of its text."""
+    """Return the split of `prompt`, by hash of its text: 70 % train, 15 % calibration, 15 % test."""
     digest = hashlib.blake2b(prompt.encode(), digest_size=8).digest()
     share = int.from_bytes(digest, "big") / 2**64
     if share < _TRAIN_SHARE:
@@ -42,8 +42,10 @@ def _fresh_task(rng: Random, family: Family, level: int, split: str, seen: set[s
 def sample_exam(split: str, count: int, seed: int) -> list[Task]:
     """Return `count` different tasks of `split`, spread evenly over families and levels, in random order.
 
-    Where an easy level has run out of different prompts, other levels of the same family fill in. Raises
-    `ParameterError` for an unknown split, a negative count, or more prompts than a family has.
+    Where an easy level has run out of different prompts, other levels of the same family fill in.
+
+    Raises:
+        ParameterError: the split is unknown, the count negative, or more than a family has prompts.
     """
     if split not in SPLITS:
         raise ParameterError(f"Unknown split {split!r}: choose one of {', '.join(SPLITS)}.")
@@ -59,7 +61,9 @@ def sample_exam(split: str, count: int, seed: int) -> list[Task]:
         found = (_fresh_task(rng, family, level, split, seen) for level in order)
         task = next((task for task in found if task is not None), None)
         if task is None:
-            raise ParameterError(f"Family {family.name} has too few {split} prompts for a count of {count}: ask for fewer.")
+            raise ParameterError(
+                f"Family {family.name} has too few {split} prompts for a count of {count}: ask for fewer."
+            )
         seen.add(task.prompt)
         tasks.append(task)
     rng.shuffle(tasks)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from demo.recipes import Recipe, llama_config
+from routers.errors import ArtifactError
 
 __all__ = ["EXPERTS_FOLDER", "export_expert", "load_expert"]
 
@@ -26,13 +28,14 @@ def export_expert(
     model.generation_config = GenerationConfig(
         do_sample=True, temperature=_TEMPERATURE, eos_token_id=ends, pad_token_id=model.config.pad_token_id
     )
+    disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 def load_expert(folder: Path) -> LlamaForCausalLM:
-    """Load an exported checkpoint in fp32 for sampling; `FileNotFoundError` where there is none."""
+    """Load an exported checkpoint in fp32 for sampling; `ArtifactError` where there is none."""
     if not (folder / "model.safetensors").exists():
-        raise FileNotFoundError(f"no checkpoint in {folder}: run python -m demo train {folder.name}")
+        raise ArtifactError(f"There is no checkpoint in {folder}: run python -m demo train {folder.name}.")
     model: LlamaForCausalLM = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return model.eval()

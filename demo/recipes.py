@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from transformers import LlamaConfig
 
+from demo.families import DOMAINS
 from demo.tokenizer import SPECIAL_TOKENS, VOCABULARY_TOKENS
 
 __all__ = ["CLUSTER_EXPERTS", "EXPERTS", "RECIPES", "SEED_MODEL", "Recipe", "llama_config"]
@@ -39,10 +40,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("small", 32, 3, 96, steps=5000, peak_rate=4e-3),
         Recipe("large", 192, 6, 512, steps=5000, peak_rate=1.5e-3),
         Recipe(SEED_MODEL, 128, 5, 384, steps=600, peak_rate=2e-3),
-        Recipe("arithmetic", 128, 5, 384, steps=3000, peak_rate=2e-3, cluster="arithmetic", parent=SEED_MODEL),
-        Recipe("letters", 128, 5, 384, steps=3000, peak_rate=2e-3, cluster="letters", parent=SEED_MODEL),
-        Recipe("calendar", 128, 5, 384, steps=3000, peak_rate=2e-3, cluster="calendar", parent=SEED_MODEL),
-        Recipe("conversion", 128, 5, 384, steps=3000, peak_rate=2e-3, cluster="conversion", parent=SEED_MODEL),
+        *(Recipe(name, 128, 5, 384, steps=2000, peak_rate=2e-3, cluster=name, parent=SEED_MODEL) for name in DOMAINS),
     )
 }
 CLUSTER_EXPERTS = tuple(name for name, recipe in RECIPES.items() if recipe.parent)

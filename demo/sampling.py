@@ -23,6 +23,8 @@ def sample_answers(
     seed: int,
 ) -> list[list[str]]:
     """Return `samples` answers for each of `prompts`; a `temperature` of 0 takes the likeliest token."""
+    if not prompts:
+        return []
     generator = torch.Generator().manual_seed(seed)
     encoded = tokenizer([f"<|user|>{prompt}<|assistant|>" for prompt in prompts]).input_ids
     by_length: dict[int, list[int]] = defaultdict(list)
@@ -40,7 +42,11 @@ def sample_answers(
 
 
 def _decode(
-    model: LlamaForCausalLM, tokens: torch.Tensor, samples: int, temperature: float, generator: torch.Generator
+    model: LlamaForCausalLM,
+    tokens: torch.Tensor,
+    samples: int,
+    temperature: float,
+    generator: torch.Generator,
 ) -> torch.Tensor:
     output = model(input_ids=tokens, use_cache=True, logits_to_keep=1)
     cache = output.past_key_values
@@ -59,7 +65,4 @@ def _decode(
 
 
 def _until_end(rows: torch.Tensor, end: int) -> list[list[int]]:
-    answers = []
-    for row in rows.tolist():
-        answers.append(row[: row.index(end)] if end in row else row)
-    return answers
+    return [row[: row.index(end)] if end in row else row for row in rows.tolist()]

@@ -1,4 +1,4 @@
-"""Training all experts in the order that branch-train needs: the seed model before the experts that branch from it."""
+"""Training all experts, the seed model before the experts that branch from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from safetensors.torch import load_file, save_file
 
 from demo.clusters import find_clusters
@@ -38,8 +38,11 @@ def train_experts(
 ) -> Iterator[str]:
     """Train `experts` (all, if empty) with their parents; yield one line on each when it is done.
 
-    Finished checkpoints go to `out`; `work` keeps the state of runs and the seed model's weights, so that a second
-    call continues, and does not repeat what is finished. Raises `ParameterError` for an unknown expert.
+    Finished checkpoints go to `out`; `work` keeps the state of runs and all fp32 weights, so that a second
+    call continues, and does not repeat what is finished.
+
+    Raises:
+        ParameterError: an expert is unknown.
     """
     torch.set_num_threads(threads)
     tokenizer = build_tokenizer()
@@ -50,7 +53,7 @@ def train_experts(
         trainer = Trainer(recipe, tokenizer, work, parent=parent, clusters=clusters, compiled=compiled)
         trainer.resume()
         task = bar.add_task(recipe.name, total=recipe.steps, completed=trainer.step)
-        trainer.run(_reporter(bar, task, recipe.name))
+        trainer.run(_Reporter(bar, task, recipe.name))
         weights = trainer.weights()
         save_file(weights, work / f"{recipe.name}.safetensors")
         if recipe.name in EXPERTS:
@@ -59,13 +62,14 @@ def train_experts(
         yield f"{recipe.name}: {size:,} parameters, {recipe.steps} steps, {trainer.trained_s / 60:.1f} min"
 
 
-class _reporter:
+class _Reporter:
     """Moves the progress bar and shows the smoothed loss."""
 
-    def __init__(self, bar: Progress, task: object, name: str) -> None:
+    def __init__(self, bar: Progress, task: TaskID, name: str) -> None:
         self._bar, self._task, self._name = bar, task, name
         self._loss: float | None = None
 
     def __call__(self, step: int, loss: float) -> None:
         self._loss = loss if self._loss is None else _SMOOTHING * self._loss + (1 - _SMOOTHING) * loss
-        self._bar.update(self._task, completed=step, description=f"{self._name} (loss {self._loss:.3f})")  # type: ignore[arg-type]
+        described = f"{self._name} (loss {self._loss:.3f})"
+        self._bar.update(self._task, completed=step, description=described)

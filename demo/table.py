@@ -21,22 +21,27 @@ __all__ = ["grade", "print_table", "run_exam", "summarise"]
 Summary = dict[str, dict[str, dict[str, float]]]
 
 
+Qualities = dict[str, NDArray[np.float64]]
+
+
 def grade(folder: Path, tasks: Sequence[Task], samples: int, temperature: float, seed: int) -> NDArray[np.float64]:
-    """Return the share of right answers, (tasks,), that the checkpoint in `folder` gives in `samples` tries."""
+    """Return the share of right answers, (tasks,), that the checkpoint in `folder` gives in `samples` tries.
+
+    An answer is right if it is the accepted one but for surrounding white space.
+    """
     model, tokenizer = load_expert(folder), AutoTokenizer.from_pretrained(folder)
     prompts = [task.prompt for task in tasks]
     answers = sample_answers(model, tokenizer, prompts, samples, temperature, seed)
-    right = [
-        [text.strip() == task.answer for text in texts] for task, texts in zip(tasks, answers, strict=True)
-    ]
-    return np.asarray(right, dtype=np.float64).mean(axis=1)
+    right = [[text.strip() == task.answer for text in texts] for task, texts in zip(tasks, answers, strict=True)]
+    shares: NDArray[np.float64] = np.asarray(right, dtype=np.float64).mean(axis=1)
+    return shares
 
 
-def summarise(tasks: Sequence[Task], clusters: Sequence[str], quality: dict[str, NDArray[np.float64]]) -> Summary:
+def summarise(tasks: Sequence[Task], clusters: Sequence[str], quality: Qualities) -> Summary:
     """Average `quality` (expert -> (tasks,)) over all prompts, clusters, levels and families.
 
-    `clusters` names the cluster of each task. Where small and large both sat the exam, the group "small as good"
-    holds the share of prompts on which small is right at least as often as large.
+    `clusters` names the cluster of each task. Where small and large both sat the exam, "small as good" is the
+    share of prompts on which small is right at least as often as large.
     """
     groups: dict[str, list[str]] = {
         "overall": ["all"] * len(tasks),
@@ -80,7 +85,7 @@ def run_exam(
     temperature: float,
     seed: int,
     told: Callable[[str], None],
-) -> tuple[list[Task], dict[str, NDArray[np.float64]]]:
+) -> tuple[list[Task], Qualities]:
     """Grade `experts` on `count` held-out tasks, calling `told(expert)` after each."""
     tasks = sample_exam("test", count, seed)
     quality = {}

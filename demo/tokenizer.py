@@ -1,7 +1,7 @@
 """The demo's tokenizer: a byte-level BPE that knows the exam's words.
 
-Every byte is in the alphabet, so any text can be written. Whole lower-case words of the exam are single tokens where
-the vocabulary has room; a digit, a capital and a punctuation mark is always a token of its own.
+Every byte is in the alphabet, so any text can be written. Lower-case words of the exam are single tokens
+where there is room; a digit, a capital and a punctuation mark are always tokens of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from demo.exam import practice
 
-__all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "VOCABULARY_TOKENS", "build_tokenizer"]
+__all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "VOCABULARY_TOKENS", "build_tokenizer", "save_tokenizer"]
 
 VOCABULARY_TOKENS = 768
 SPECIAL_TOKENS = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
@@ -64,8 +64,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(_corpus().elements(), trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token="<|end|>",
-        pad_token="<|pad|>",
+        eos_token=SPECIAL_TOKENS[1],
+        pad_token=SPECIAL_TOKENS[0],
         additional_special_tokens=list(SPECIAL_TOKENS[2:]),
         clean_up_tokenization_spaces=False,
         model_max_length=512,

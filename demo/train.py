@@ -40,8 +40,8 @@ def _rate(recipe: Recipe, step: int) -> float:
 class Trainer:
     """Trains `recipe`'s model. The forward and backward passes run in bf16, the weights are kept in fp32.
 
-    The batches of a step follow from the recipe's name, seed and the step alone, so a run that was interrupted
-    continues bit for bit from its last checkpoint in `folder`.
+    The batches of a step follow from the recipe's name, its seed and the step alone, so a run that was
+    interrupted continues bit for bit from its last checkpoint in `folder`.
     """
 
     recipe: Recipe
@@ -56,9 +56,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         torch.manual_seed(self.recipe.seed)
-        config = llama_config(self.recipe)
-        config._attn_implementation = "eager"
-        self.model = LlamaForCausalLM(config)
+        self.model = LlamaForCausalLM(llama_config(self.recipe))
+        # On CPUs the fused attention's backward pass in bf16 takes several times as long as the plain one.
+        self.model.set_attn_implementation("eager")
         if self.parent is not None:
             self.model.load_state_dict(self.parent, strict=False)
         self._masters = [weight.detach().clone().requires_grad_() for weight in self.model.parameters()]

@@ -28,8 +28,8 @@ class Task:
 class Family:
     """A skill: `draw` makes the arguments and the answer, `phrasings` the words around them.
 
-    `draw(rng, level)` returns the fields of the phrasings and the answer. A field named `phrasing`, if present,
-    is itself a template and replaces the choice among `phrasings` (used where the wording depends on the task).
+    `draw(rng, level)` returns the fields of the phrasings and the answer. A field named `phrasing`, if there
+    is one, is itself a template and stands in for `phrasings` (where the wording depends on the task).
     `practice` gives the share of training tasks per level.
     """
 

@@ -129,7 +129,8 @@ def _roman(rng: Random, level: int) -> tuple[dict[str, object], str]:
     if rng.random() < 0.5:
         form = rng.choice(("{n} to roman", "{n} into a roman numeral", "to roman the number {n}"))
         return {"phrasing": f"{opening} {form}", "n": number}, letters
-    form = rng.choice(("roman {r} to a number", "the roman numeral {r} to digits", "to a number the roman {r}"))
+    forms = ("roman {r} to a number", "the roman numeral {r} to digits", "to a number the roman {r}")
+    form = rng.choice(forms)
     return {"phrasing": f"{opening} {form}", "r": letters}, str(number)
 
 

@@ -1,4 +1,4 @@
-"""Letters: reversing, sorting and shifting along the alphabet. Arguments are upper case, one token a letter."""
+"""Letters: reversing, sorting and shifting along the alphabet. Arguments are upper case."""
 
 from __future__ import annotations
 

@@ -66,6 +66,10 @@ def test_the_file_has_one_object_a_line(tmp_path: Path) -> None:
     assert len({record["prompt_id"] for record in records}) == len(records) == 120
     for record, task in zip(records, sample_exam("test", 120, 0), strict=True):
         assert set(record) == {"prompt_id", "prompt", "answer", "domain", "split", "metadata"}
-        assert (record["prompt"], record["answer"], record["domain"]) == (task.prompt, task.answer, task.family)
+        assert (record["prompt"], record["answer"], record["domain"]) == (
+            task.prompt,
+            task.answer,
+            task.family,
+        )
         assert record["split"] == "test"
         assert record["metadata"]["level"] == task.level

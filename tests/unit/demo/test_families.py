@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import re
 from collections.abc import Callable
 from random import Random
@@ -79,8 +79,8 @@ def signed_count(task: Task) -> int:
 
 def later_day(task: Task) -> str:
     start = next(day for day in DAYS if day in task.prompt)
-    monday = datetime.date(2024, 1, 1)
-    date = monday + datetime.timedelta(days=DAYS.index(start) + signed_count(task))
+    monday = dt.date(2024, 1, 1)
+    date = monday + dt.timedelta(days=DAYS.index(start) + signed_count(task))
     return DAYS[date.weekday()]
 
 
@@ -95,7 +95,7 @@ def later_month(task: Task) -> str:
 def later_time(task: Task) -> str:
     minutes, hour, minute = numbers(task.prompt)
     way = 1 if "after" in task.prompt else -1
-    moment = datetime.datetime(2024, 1, 1, hour, minute) + way * datetime.timedelta(minutes=minutes)
+    moment = dt.datetime(2024, 1, 1, hour, minute, tzinfo=dt.UTC) + way * dt.timedelta(minutes=minutes)
     return f"{moment:%H:%M}"
 
 
@@ -121,7 +121,7 @@ def converted_roman(task: Task) -> str:
 
 
 def looked_up(task: Task) -> str:
-    name, symbol, number, weight = next(entry for entry in ELEMENTS if re.search(rf"\b{entry[0]}\b", task.prompt))
+    _, symbol, number, weight = next(entry for entry in ELEMENTS if re.search(rf"\b{entry[0]}\b", task.prompt))
     asked = next(word for word in ("symbol", "number", "weight") if word in task.prompt)
     return {"symbol": symbol, "number": str(number), "weight": str(weight)}[asked]
 

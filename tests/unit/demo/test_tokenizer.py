@@ -1,4 +1,4 @@
-"""The tokenizer: any text survives, arguments are one token a character, the chat template takes what clients send."""
+"""The tokenizer: any text survives, arguments are one token a character, the template takes any message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.mark.parametrize(
     "text",
-    ["calculate 12 plus 7", '{"answer": [1, "Zürich", null]}', "日本語 🙂\n\ttabs", "ÿ\x00\x7f", " leading and trailing "],
+    [
+        "calculate 12 plus 7",
+        '{"answer": [1, "Zürich", null]}',
+        "日本語 🙂\n\ttabs",
+        "ÿ\x00\x7f",
+        " leading and trailing ",
+    ],
 )
 def test_any_text_survives(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -77,7 +83,10 @@ def test_it_loads_from_disk_with_its_template(tokenizer: PreTrainedTokenizerFast
         ),
         (
             [
-                {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+                {
+                    "role": "developer",
+                    "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+                },
                 {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
                 {"role": "tool", "tool_call_id": "1", "content": "42"},
             ],
