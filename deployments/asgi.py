@@ -33,7 +33,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class ClientGone(Exception):
+class ClientGone(Exception):  # noqa: N818 (an event, not an error)
     """The client closed its connection before it had sent its whole request."""
 
 

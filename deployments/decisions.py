@@ -84,9 +84,7 @@ class RouteTable:
         PointsmanError: an artifact cannot be loaded, or was trained for experts that are not configured.
     """
 
-    def __init__(
-        self, experts: Sequence[str], routes: Mapping[str, RouteSpec], default_route: str | None
-    ) -> None:
+    def __init__(self, experts: Sequence[str], routes: Mapping[str, RouteSpec], default_route: str | None) -> None:
         self.experts = tuple(experts)
         self.default_route = default_route
         self._routers = {name: load_router(spec.router) for name, spec in routes.items()}

@@ -7,8 +7,8 @@ import secrets
 
 __all__ = ["TOKEN_ENV", "TOKEN_HEADER", "cluster_token"]
 
-TOKEN_HEADER = "x-pointsman-internal-token"
-TOKEN_ENV = "POINTSMAN_INTERNAL_TOKEN"
+TOKEN_HEADER = "x-pointsman-internal-token"  # noqa: S105
+TOKEN_ENV = "POINTSMAN_INTERNAL_TOKEN"  # noqa: S105
 _KEY = b"internal_token"
 _NAMESPACE = b"pointsman"
 

@@ -159,9 +159,7 @@ def error_from_upstream(status: int, content_type: str, body: bytes, expert: str
     else:
         text = "failed"
     retry_after_s = 1 if status in (429, 503) else None
-    return ApiError(
-        status, f"The expert {expert!r} {text}.", code="expert_unavailable", retry_after_s=retry_after_s
-    )
+    return ApiError(status, f"The expert {expert!r} {text}.", code="expert_unavailable", retry_after_s=retry_after_s)
 
 
 def _is_openai_error(body: bytes) -> bool:

@@ -64,7 +64,7 @@ class Router:
         PointsmanError: an artifact cannot be loaded or does not fit the experts.
     """
 
-    async def __init__(self, settings: RouterSettings) -> None:
+    async def __init__(self, settings: RouterSettings) -> None:  # type: ignore[misc]
         self._settings = settings
         self._limits = settings.limits
         self._table = RouteTable(list(settings.targets), settings.routes, settings.default_route)
@@ -93,9 +93,7 @@ class Router:
             logger.exception("A request to %s failed.", request.path)
             if response.started:
                 raise
-            await response.error(
-                ApiError(500, "Pointsman failed on this request; its log says why.", code="internal")
-            )
+            await response.error(ApiError(500, "Pointsman failed on this request; its log says why.", code="internal"))
 
     async def _dispatch(self, request: Request, response: Response) -> None:
         path = request.path
@@ -123,9 +121,7 @@ class Router:
     @staticmethod
     async def _only(method: str, request: Request) -> None:
         if request.method != method:
-            raise ApiError(
-                405, f"{request.path} takes {method}, not {request.method}.", code="method_not_allowed"
-            )
+            raise ApiError(405, f"{request.path} takes {method}, not {request.method}.", code="method_not_allowed")
 
     def _plan(self, body: Body, path: str) -> Plan:
         return self._table.plan(body.model, body.text(path), body.routing)
@@ -133,17 +129,15 @@ class Router:
     async def _relay(self, request: Request, response: Response) -> None:
         started_s = time.perf_counter()
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s(request)
-        plan, target, payload = await self._prepare(request)
+        plan, outbound = await self._prepare(request)
         headers = plan.headers()
         if request.headers.get("x-pointsman-debug") == "1":
             headers["x-pointsman-decision"] = orjson.dumps(plan.explain()).decode()
-        query = "?" + request.query.decode("latin-1") if request.query else ""
-        outbound = UpstreamRequest(
-            request.method, request.path.removeprefix("/v1") + query, request.headers, payload
-        )
         status = HTTPStatus.SERVICE_UNAVAILABLE.value
         try:
-            status = await self._upstream.relay(target, outbound, response, headers, deadline_s=deadline_s)
+            status = await self._upstream.relay(
+                self._settings.targets[plan.expert], outbound, response, headers, deadline_s=deadline_s
+            )
         except ApiError as error:
             status = error.status
             await response.error(error, headers)
@@ -153,15 +147,18 @@ class Router:
         finally:
             self._telemetry.answered(plan, status, time.perf_counter() - started_s)
 
-    async def _prepare(self, request: Request) -> tuple[Plan, ExpertTarget, bytes]:
-        """Decide who answers, and make the body that it gets."""
+    async def _prepare(self, request: Request) -> tuple[Plan, UpstreamRequest]:
+        """Decide who answers, and make what it is sent."""
+        query = "?" + request.query.decode("latin-1") if request.query else ""
+        path = request.path.removeprefix("/v1") + query
         if request.method == "POST" and "multipart/" not in request.headers.get("content-type", ""):
             body = await read_body(request)
             plan = self._plan(body, request.path)
-            target = self._settings.targets[plan.expert]
-            return plan, target, await body.encoded(target.upstream_model)
+            payload = await body.encoded(self._settings.targets[plan.expert].upstream_model)
+            headers = {**request.headers, "content-type": "application/json"}
+            return plan, UpstreamRequest(request.method, path, headers, payload)
         named = named_expert(request)
-        if named not in self._settings.targets:
+        if named is None or named not in self._settings.targets:
             raise ApiError(
                 404 if named else 400,
                 f"{request.path} goes to the expert that the request names: name one of "
@@ -169,7 +166,7 @@ class Router:
                 code="model_not_found" if named else "model_required",
                 param="model",
             )
-        return Plan(named), self._settings.targets[named], request.body
+        return Plan(named), UpstreamRequest(request.method, path, request.headers, request.body)
 
     def _timeout_s(self, request: Request) -> float:
         limit_s = self._limits.request_timeout_s

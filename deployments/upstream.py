@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 import aiohttp
 
@@ -90,7 +91,7 @@ class Upstream:
             raise_for_status=False,
         )
 
-    async def __aenter__(self) -> Upstream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -141,9 +142,7 @@ class Upstream:
             async with asyncio.timeout_at(deadline_s), self._answer(target, request) as answer:
                 return await self._relay_answer(target, answer, response, headers)
         except TimeoutError:
-            failure = ApiError(
-                408, f"The expert {target.expert!r} did not finish before the deadline.", code="timeout"
-            )
+            failure = ApiError(408, f"The expert {target.expert!r} did not finish before the deadline.", code="timeout")
         except (aiohttp.ClientError, OSError):
             failure = ApiError(
                 503,
@@ -157,9 +156,7 @@ class Upstream:
         return failure.status
 
     @contextlib.asynccontextmanager
-    async def _answer(
-        self, target: ExpertTarget, request: UpstreamRequest
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(self, target: ExpertTarget, request: UpstreamRequest) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send the request; once more if a pooled connection turned out to be closed by the other side."""
         headers = {k: v for k, v in request.headers.items() if k not in _NOT_FORWARDED}
         headers |= target.headers
@@ -204,9 +201,7 @@ class Upstream:
     async def _relay_stream(target: ExpertTarget, answer: aiohttp.ClientResponse, response: Response) -> None:
         if target.renamed:
             async for line in answer.content:
-                await response.write(
-                    rename_model(line, target.expert) if line.startswith(b"data: {") else line
-                )
+                await response.write(rename_model(line, target.expert) if line.startswith(b"data: {") else line)
         else:
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
@@ -214,7 +209,5 @@ class Upstream:
 
 
 def _response_headers(answer: aiohttp.ClientResponse, extra: Mapping[str, str]) -> list[tuple[str, str]]:
-    kept = [
-        (name.lower(), value) for name, value in answer.headers.items() if name.lower() not in _NOT_RELAYED
-    ]
+    kept = [(name.lower(), value) for name, value in answer.headers.items() if name.lower() not in _NOT_RELAYED]
     return [*kept, *extra.items()]

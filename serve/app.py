@@ -3,7 +3,6 @@
 Ray Serve reads the annotation of a builder's parameter as a class, so this module does not postpone annotations.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -149,11 +148,5 @@ def _serve_url() -> str:
     """Serve's HTTP proxy on this node: a proxy runs on every node that has replicas."""
     from ray.serve.context import _get_global_client
 
-    try:
-        client = _get_global_client()
-    except Exception:  # Serve raises its own private error where no instance runs yet.
-        client = None
-    port = (
-        client.http_config.port if client is not None else int(os.environ.get("POINTSMAN_SERVE_PORT", "8000"))
-    )
-    return f"http://127.0.0.1:{port}"
+    client = _get_global_client(raise_if_no_controller_running=False)
+    return f"http://127.0.0.1:{8000 if client is None else client.http_config.port}"

@@ -10,7 +10,10 @@ from typer.core import TyperGroup
 
 from routers.errors import PointsmanError
 from serve.commands.label import label
+from serve.commands.route import route
+from serve.commands.routers import routers
 from serve.commands.serve import serve
+from serve.commands.train import train
 
 __all__ = ["app"]
 
@@ -33,5 +36,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(serve)
-app.command()(label)
+for command in (serve, routers, label, train, route):
+    app.command()(command)

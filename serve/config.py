@@ -55,9 +55,7 @@ class ExpertSettings(_Settings):
     @model_validator(mode="after")
     def _key_needs_url(self) -> Self:
         if self.url is None and (self.api_key_env or self.model):
-            raise ValueError(
-                "api_key_env and model belong to an expert with a url: give the url, or remove them"
-            )
+            raise ValueError("api_key_env and model belong to an expert with a url: give the url, or remove them")
         return self
 
     def api_key(self) -> str | None:
@@ -129,15 +127,11 @@ class VLLMSettings(BaseModel):
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-    model: str = Field(
-        description="A checkpoint's directory, or the name of a model on the Hugging Face hub."
-    )
+    model: str = Field(description="A checkpoint's directory, or the name of a model on the Hugging Face hub.")
     id: str | None = Field(None, description="The expert's id, if not the name of its Serve application.")
     device: Literal["gpu", "cpu"] = "gpu"
     engine_kwargs: dict[str, Any] = Field(default_factory=dict, description="Arguments of the vLLM engine.")
-    deployment_config: dict[str, Any] = Field(
-        default_factory=dict, description="Ray Serve's deployment options."
-    )
+    deployment_config: dict[str, Any] = Field(default_factory=dict, description="Ray Serve's deployment options.")
 
     @field_validator("model")
     @classmethod
@@ -159,9 +153,7 @@ class VLLMSettings(BaseModel):
 class SimulatedSettings(_Settings):
     """The ``args`` of ``serve.app:simulated``: what a pretended expert says, and how long it takes."""
 
-    answer: str = Field(
-        "simulated answer to: {prompt}", description="Template; {prompt} is the last user message."
-    )
+    answer: str = Field("simulated answer to: {prompt}", description="Template; {prompt} is the last user message.")
     prefill_tokens_per_s: float = Field(20_000.0, gt=0, description="Prompt tokens processed per second.")
     token_s: float = Field(0.0, ge=0, description="Seconds per output token of a request that runs alone.")
     token_per_running_s: float = Field(

@@ -85,9 +85,7 @@ def read_prompts(path: Path) -> list[ExamPrompt]:
             prompts.append(ExamPrompt.model_validate(orjson.loads(line)))
         except (orjson.JSONDecodeError, ValidationError) as error:
             reason = str(error).splitlines()
-            raise DataError(
-                f"{path}, line {number} is not a prompt: {' '.join(reason[1:3] or reason)}."
-            ) from error
+            raise DataError(f"{path}, line {number} is not a prompt: {' '.join(reason[1:3] or reason)}.") from error
     if not prompts:
         raise DataError(f"{path} has no prompts: give one JSON object a line.")
     if len({prompt.prompt_id for prompt in prompts}) < len(prompts):

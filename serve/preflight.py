@@ -73,15 +73,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise ParameterError(
-            f"{path} cannot be read ({error.strerror}): name a configuration file."
-        ) from error
+        raise ParameterError(f"{path} cannot be read ({error.strerror}): name a configuration file.") from error
     except yaml.YAMLError as error:
         raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(config, dict) or not config.get("applications"):
-        raise ParameterError(
-            f"{path} has no applications: it must be a Ray Serve configuration, as config.yaml is."
-        )
+        raise ParameterError(f"{path} has no applications: it must be a Ray Serve configuration, as config.yaml is.")
     return config
 
 

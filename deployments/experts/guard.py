@@ -33,7 +33,5 @@ class TokenGuard:
         if hmac.compare_digest(shown, self._token):
             await self.app(scope, receive, send)
             return
-        error = ApiError(
-            401, "Experts are internal: send the request to /v1 instead.", code="internal_endpoint"
-        )
+        error = ApiError(401, "Experts are internal: send the request to /v1 instead.", code="internal_endpoint")
         await Response(send).error(error)

@@ -68,9 +68,7 @@ class SimulatedExpert:
         self._running = 0
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        app = Application(
-            self._dispatch, max_body_bytes=_MAX_BODY_BYTES, max_open_requests=_MAX_OPEN_REQUESTS
-        )
+        app = Application(self._dispatch, max_body_bytes=_MAX_BODY_BYTES, max_open_requests=_MAX_OPEN_REQUESTS)
         return TokenGuard(app, token=self._token)
 
     async def _dispatch(self, request: Request, response: Response) -> None:
@@ -101,9 +99,7 @@ class SimulatedExpert:
         paced = self._paced(words, usage["prompt_tokens"])
         if not body.get("stream"):
             text = "".join([word async for word in paced])
-            part: dict[str, Any] = (
-                {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-            )
+            part: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
             choice = {"index": 0, **part, "logprobs": None, "finish_reason": "stop"}
             await response.json({**head, "choices": [choice], "usage": usage})
             return

@@ -12,7 +12,7 @@ from deployments.experts.guard import TokenGuard
 __all__ = ["VLLMExpert"]
 
 
-class VLLMExpert(LLMServer):  # type: ignore[misc]
+class VLLMExpert(LLMServer):
     """``LLMServer`` that serves under the expert's id and asks for the internal token.
 
     Args:
@@ -21,7 +21,7 @@ class VLLMExpert(LLMServer):  # type: ignore[misc]
         named_by_application: take the application's name as the model id.
     """
 
-    async def __init__(
+    async def __init__(  # type: ignore[misc]
         self, llm_config: LLMConfig, *, token: str, named_by_application: bool, **kwargs: Any
     ) -> None:
         self._token = token

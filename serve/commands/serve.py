@@ -65,7 +65,6 @@ def serve(
         console.print(f"{config} is fine.")
         return
     check_port(host, port)
-    signal.signal(signal.SIGTERM, _interrupt)
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
     try:
         with _ray(verbose) as dashboard_url, _deployed(settings, dashboard_url) as client:
@@ -95,6 +94,8 @@ def _ray(verbose: bool) -> Iterator[str]:
         log_to_driver=verbose,
         logging_level=logging.INFO if verbose else logging.ERROR,
     )
+    # Ray installs a handler of its own that would end this process before it has cleaned up.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield f"http://{context.dashboard_url}"
     finally:
@@ -139,9 +140,7 @@ def _wait_until_ready(client: ServeSubmissionClient, url: str, console: Console,
             for name, application in applications.items():
                 if application["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
                     raise StartError(f"The application {name!r} did not start: {_cause(application)}")
-            starting = [
-                name for name, application in applications.items() if application["status"] != "RUNNING"
-            ]
+            starting = [name for name, application in applications.items() if application["status"] != "RUNNING"]
             if applications and not starting and _healthy(url):
                 return
             status.update(f"Starting {', '.join(starting) or 'the endpoint'} …")
@@ -171,9 +170,7 @@ def _last_error(text: str) -> str:
 
 def _say_ready(console: Console, url: str, settings: dict[str, Any], seconds: float) -> None:
     """Where it listens, and what to try."""
-    endpoint = next(
-        (app for app in settings["applications"] if app["import_path"] == "serve.app:build"), None
-    )
+    endpoint = next((app for app in settings["applications"] if app["import_path"] == "serve.app:build"), None)
     console.print(f"[bold green]Ready[/] after {seconds:.0f} s: {url}/v1")
     if endpoint is None:
         return

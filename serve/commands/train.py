@@ -45,9 +45,7 @@ def train(
     max_drop: Annotated[
         float, typer.Option(min=0, max=1, help="Relative loss of quality the threshold may cost.")
     ] = 0.01,
-    confidence: Annotated[
-        float, typer.Option(help="Confidence, between 0 and 1, that it does not cost more.")
-    ] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Confidence, between 0 and 1, that it does not cost more.")] = 0.95,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the training summary as JSON.")] = False,
 ) -> None:
@@ -105,9 +103,7 @@ def _show(router: Router, out: Path) -> None:
     table.add_row("quality", f"{noted['quality']:.4f}")
     table.add_row(f"quality drop against {noted['reference']}", f"{noted['quality_drop']:.2%}")
     if "quality_drop_bound" in noted:
-        table.add_row(
-            f"… at most, with {noted['confidence']:.0%} confidence", f"{noted['quality_drop_bound']:.2%}"
-        )
+        table.add_row(f"… at most, with {noted['confidence']:.0%} confidence", f"{noted['quality_drop_bound']:.2%}")
     table.add_row(f"kept off {noted['reference']}", f"{noted['cost_advantage']:.1%}")
     table.add_row("mean cost of an answer", f"{noted['cost']:.3g}")
     for expert, share in noted["shares"].items():

@@ -36,9 +36,7 @@ def test_bad_threshold_is_refused(model: str) -> None:
 
 def test_error_has_openai_shape_and_retry_after() -> None:
     error = ApiError(503, "Away.", code="gone", retry_after_s=2)
-    assert error.body == {
-        "error": {"message": "Away.", "type": "server_error", "param": None, "code": "gone"}
-    }
+    assert error.body == {"error": {"message": "Away.", "type": "server_error", "param": None, "code": "gone"}}
     assert error.headers == {"retry-after": "2"}
     assert ApiError(401, "Who?").body["error"]["type"] == "authentication_error"
     assert ApiError(400, "No.").headers == {}
