@@ -116,9 +116,7 @@ def check_place(path: str | Path) -> None:
     """
     target = Path(path)
     if target.exists() and not (target / _JSON).is_file():
-        raise ArtifactError(
-            f"{target} is there and is not a saved router: choose another place or remove it."
-        )
+        raise ArtifactError(f"{target} is there and is not a saved router: choose another place or remove it.")
 
 
 def load_router(path: str | Path, *, max_bytes: int = 2**30) -> Router:
@@ -144,18 +142,14 @@ def load_router(path: str | Path, *, max_bytes: int = 2**30) -> Router:
 
 def _manifest(source: Path) -> _Manifest:
     if not source.is_dir():
-        raise ArtifactError(
-            f"There is no router at {source}: give the directory that `pointsman train` made."
-        )
+        raise ArtifactError(f"There is no router at {source}: give the directory that `pointsman train` made.")
     raw = _read(source / _JSON, _MOST_JSON_BYTES)
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise ArtifactError(f"{source / _JSON} is not JSON, or only part of it: {_AGAIN}.") from None
     if not isinstance(fields, dict) or fields.get("kind") != _KIND:
-        raise ArtifactError(
-            f"{source / _JSON} does not describe a Pointsman router: give a router's directory."
-        )
+        raise ArtifactError(f"{source / _JSON} does not describe a Pointsman router: give a router's directory.")
     version = fields.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ArtifactError(
@@ -179,9 +173,7 @@ def _tensors(source: Path, manifest: _Manifest, max_bytes: int) -> dict[str, NDA
     path = source / _TENSORS
     blob = _read(path, max_bytes)
     if len(blob) != manifest.tensors.bytes:
-        raise ArtifactError(
-            f"{path} has {len(blob)} bytes, not {manifest.tensors.bytes}: copy it again, or {_AGAIN}."
-        )
+        raise ArtifactError(f"{path} has {len(blob)} bytes, not {manifest.tensors.bytes}: copy it again, or {_AGAIN}.")
     if hashlib.sha256(blob).hexdigest() != manifest.tensors.sha256:
         raise ArtifactError(f"{path} is not the file that was saved (its SHA-256 differs): {_AGAIN}.")
     try:

@@ -39,9 +39,7 @@ def balanced_assignment(cost: ArrayLike) -> IntArray:
     """
     c = np.asarray(cost, dtype=np.float64)
     if c.ndim != 2 or c.shape[1] == 0 or not np.isfinite(c).all():
-        raise DataError(
-            "A balanced assignment needs a finite cost matrix (rows, columns) with at least one column."
-        )
+        raise DataError("A balanced assignment needs a finite cost matrix (rows, columns) with at least one column.")
     n_rows, n_columns = c.shape
     c = c / max(np.abs(c).max(initial=0.0), np.finfo(float).tiny)
     labels: IntArray = c.argmin(axis=1).astype(np.int64) if n_rows else np.zeros(0, dtype=np.int64)
@@ -63,9 +61,7 @@ def balanced_assignment(cost: ArrayLike) -> IntArray:
     return labels
 
 
-def _cheapest_moves(
-    c: FloatArray, labels: IntArray, column: int, moves: FloatArray, movers: IntArray
-) -> None:
+def _cheapest_moves(c: FloatArray, labels: IntArray, column: int, moves: FloatArray, movers: IntArray) -> None:
     """Refresh, for one column, the cheapest move of one of its rows to every other column."""
     members = np.flatnonzero(labels == column)
     if not len(members):
@@ -161,9 +157,7 @@ class BalancedKMeans(Estimator):
         """Euclidean distance of each row of X to each centroid, (n_points, n_clusters)."""
         if not hasattr(self, "cluster_centers_"):
             raise NotFittedError("This BalancedKMeans has no centroids yet: call fit first.")
-        distances: FloatArray = np.sqrt(
-            _squared_distances(np.asarray(X, dtype=np.float64), self.cluster_centers_)
-        )
+        distances: FloatArray = np.sqrt(_squared_distances(np.asarray(X, dtype=np.float64), self.cluster_centers_))
         return distances
 
     def predict(self, X: ArrayLike) -> IntArray:

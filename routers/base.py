@@ -61,9 +61,7 @@ class RouterState:
         """
         value = self.calibration.get(name)
         if not isinstance(value, int | float) or not np.isfinite(value):
-            raise ArtifactError(
-                f"The router's calibration lacks the number {name!r}: train and save it again."
-            )
+            raise ArtifactError(f"The router's calibration lacks the number {name!r}: train and save it again.")
         return float(value)
 
 
@@ -224,9 +222,7 @@ class TwoModelRouter(Router):
         for name in ("small", "large"):
             if getattr(self, name) not in (None, *data.experts):
                 there = ", ".join(data.experts)
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r} is not an expert of the data: it has {there}."
-                )
+                raise ParameterError(f"{name}={getattr(self, name)!r} is not an expert of the data: it has {there}.")
         cost, quality = np.nanmean(data.cost(), axis=0), np.nanmean(data.quality(), axis=0)
         ranked = [data.experts[i] for i in np.lexsort((quality, cost))]
         small = self.small or next((name for name in ranked if name != self.large), None)

@@ -160,9 +160,7 @@ class RoutingData:
             DataError: the data has no splits, or not this one.
         """
         if "split" not in self._frame:
-            raise DataError(
-                f"The data has no column 'split', so there is no split {split!r}: add the column."
-            )
+            raise DataError(f"The data has no column 'split', so there is no split {split!r}: add the column.")
         rows = self._frame["split"] == split
         if not rows.any():
             there = ", ".join(sorted(map(str, self._frame["split"].dropna().unique())))
@@ -261,7 +259,9 @@ def _column(values: pd.Series, kind: str, *, required: bool) -> pd.Series:
         typed = values if wrong.any() else _numeric(values, kind, required=required)
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise DataError(f"Column {name!r} must hold {kind}, but row {row} holds {values.iloc[row]!r}.")
+        held = values.iloc[row]
+        shown = repr(held) if isinstance(held, str) else held
+        raise DataError(f"Column {name!r} must hold {kind}, but row {row} holds {shown}.")
     return typed
 
 
@@ -288,16 +288,12 @@ def _check_rows(frame: pd.DataFrame) -> None:
     twice = frame.duplicated(_KEY).to_numpy()
     if twice.any():
         row = int(twice.argmax())
-        key = ", ".join(f"{name} {frame[name].iloc[row]!r}" for name in _KEY)
-        raise DataError(
-            f"Row {row} repeats an earlier one ({key}): number the samples of a pair or drop one."
-        )
+        key = ", ".join(f"{name} {frame[name].iloc[row]}" for name in _KEY)
+        raise DataError(f"Row {row} repeats an earlier one ({key}): number the samples of a pair or drop one.")
     for name in _OF_PROMPT:
         if name not in frame:
             continue
         kinds: Any = frame.drop_duplicates(["prompt_id", name])["prompt_id"]
         if kinds.duplicated().any():
             prompt_id = kinds[kinds.duplicated()].iloc[0]
-            raise DataError(
-                f"Prompt id {prompt_id!r} has two values of {name!r}: give each prompt its own id."
-            )
+            raise DataError(f"Prompt id {prompt_id!r} has two values of {name!r}: give each prompt its own id.")

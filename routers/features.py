@@ -147,7 +147,6 @@ class TfidfFeatures(Estimator):
         "longest capitals",
         "longest word",
         "other characters",
-        "lines",
     )
 
     def __init__(self, max_terms: int = 20_000, *, min_documents: int = 2, max_chars: int = 2048) -> None:
@@ -171,8 +170,9 @@ class TfidfFeatures(Estimator):
         self._make_blocks()
         clipped = [clip_text(text, self.max_chars) for text in texts]
         self._words.fit(clipped)
-        self._shapes.fit([_fold(text) for text in clipped])
-        counts = np.stack([_counts(full, _fold(text)) for full, text in zip(texts, clipped, strict=True)])
+        runs = [_runs(text) for text in clipped]
+        self._shapes.fit(runs)
+        counts = np.stack([_counts(text, found) for text, found in zip(texts, runs, strict=True)])
         spread = counts.std(axis=0)
         self._scale = np.stack([counts.mean(axis=0), np.where(spread > 0, spread, 1.0)]).astype(np.float32)
         return self
@@ -182,10 +182,10 @@ class TfidfFeatures(Estimator):
         if not hasattr(self, "_scale"):
             raise NotFittedError("These TfidfFeatures know no words yet: call fit first.")
         clipped = clip_text(text, self.max_chars)
-        folded = _fold(clipped)
+        runs = _runs(clipped)
         words, word_weights = self._words.row(clipped)
-        shapes, shape_weights = self._shapes.row(folded)
-        counts = np.clip((_counts(text, folded) - self._scale[0]) / self._scale[1], -_CLIP, _CLIP)
+        shapes, shape_weights = self._shapes.row(runs)
+        counts = np.clip((_counts(text, runs) - self._scale[0]) / self._scale[1], -_CLIP, _CLIP)
         n_words, n_terms = len(self._words.terms), len(self._words.terms) + len(self._shapes.terms)
         columns = np.concatenate([words, shapes + n_words, np.arange(n_terms, n_terms + len(counts))])
         return columns, np.concatenate([word_weights, shape_weights, counts / _CLIP], dtype=np.float32)
@@ -246,9 +246,7 @@ def checked_tensor(
             f"{np.dtype(dtype)}{['any' if n is None else n for n in shape]}: train and save the router again."
         )
     if np.issubdtype(dtype, np.floating) and not np.isfinite(tensor).all():
-        raise ArtifactError(
-            f"The tensor {name!r} of the router file is not finite: train and save the router again."
-        )
+        raise ArtifactError(f"The tensor {name!r} of the router file is not finite: train and save the router again.")
     return tensor
 
 
@@ -268,10 +266,10 @@ def _word_terms(text: str) -> list[str]:
     return words + [f"{a} {b}" for a, b in pairwise(words)]
 
 
-def _shape_terms(folded: str) -> list[str]:
-    runs = [run[:_LONGEST_RUN] for run in _RUN.findall(folded)]
-    twos = [f"{a} {b}" for a, b in pairwise(runs)]
-    return runs + twos + [f"{two} {run}" for two, run in zip(twos, runs[2:], strict=False)]
+def _shape_terms(runs: list[str]) -> list[str]:
+    ones = [run[:_LONGEST_RUN] for run in runs]
+    twos = [f"{a} {b}" for a, b in pairwise(ones)]
+    return ones + twos + [f"{two} {run}" for two, run in zip(twos, ones[2:], strict=False)]
 
 
 class _Fold(dict[int, int]):
@@ -283,19 +281,18 @@ class _Fold(dict[int, int]):
             return ord("0")
         if character.isalpha():
             return ord("A") if character.isupper() else ord("a")
-        return ord(" ") if character.isspace() and character != "\n" else code
+        return ord(" ") if character.isspace() else code
 
 
 _FOLD = _Fold({code: _Fold()[code] for code in range(0x500)})
 
 
-def _fold(text: str) -> str:
-    return text.translate(_FOLD)
+def _runs(text: str) -> list[str]:
+    return _RUN.findall(text.translate(_FOLD))
 
 
-def _counts(text: str, folded: str) -> FloatArray:
+def _counts(text: str, runs: list[str]) -> FloatArray:
     """Logarithms of 1 + each of `TfidfFeatures.count_names`; all but the first from the part that is read."""
-    runs = _RUN.findall(folded)
     numbers = [len(run) for run in runs if run[0] == "0"]
     capitals = [len(run) for run in runs if run[0] == "A"]
     small = [len(run) for run in runs if run[0] == "a"]
@@ -310,6 +307,5 @@ def _counts(text: str, folded: str) -> FloatArray:
         max(capitals, default=0),
         max(small, default=0),
         n_others,
-        folded.count("\n"),
     ]
     return np.log1p(np.array(counts, dtype=np.float32))

@@ -66,9 +66,7 @@ class ProbabilityHead:
         self.slope: FloatArray = np.ones(0, dtype=np.float32)
         self.offset: FloatArray = np.zeros(0, dtype=np.float32)
 
-    def fit(
-        self, x: csr_array[Any], y: NDArray[np.float64], settings: HeadSettings, progress: Progress
-    ) -> Self:
+    def fit(self, x: csr_array[Any], y: NDArray[np.float64], settings: HeadSettings, progress: Progress) -> Self:
         """Learn from features (n, n_features) and soft labels (n, n_outputs) in [0, 1].
 
         Raises:

@@ -187,9 +187,5 @@ def _best_trade(
     value = prediction.quality[row, candidates] - quality_cost * cost / (dearest or 1.0)
     best = np.flatnonzero(value >= value.max() - _TIE)
     index = candidates[int(best[cost[best].argmin()])]
-    what = (
-        "best predicted quality"
-        if not quality_cost
-        else f"best predicted quality at quality_cost {quality_cost:g}"
-    )
+    what = "best predicted quality" if not quality_cost else f"best predicted quality at quality_cost {quality_cost:g}"
     return index, None, what

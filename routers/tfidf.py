@@ -28,7 +28,7 @@ class Tfidf:
     """Term weights of one analyser.
 
     Args:
-        analyse: text -> its terms, in order, repeated as often as they occur; terms hold no line feed.
+        analyse: text, or what stands for one, -> its terms, as often as they occur; they hold no line feed.
         min_documents: keep terms found in at least this many texts (in all, where there are fewer texts).
         max_terms: keep at most this many, those found in most texts.
         sublinear: use 1 + ln(count) for the count.
@@ -36,7 +36,7 @@ class Tfidf:
 
     def __init__(
         self,
-        analyse: Callable[[str], Iterable[str]],
+        analyse: Callable[[Any], Iterable[str]],
         *,
         min_documents: int = 1,
         max_terms: int | None = None,
@@ -48,7 +48,7 @@ class Tfidf:
         self.sublinear = sublinear
         self.restore([], np.zeros(0, dtype=np.float32))
 
-    def fit(self, texts: Sequence[str], *, leave_out: Collection[str] = ()) -> Self:
+    def fit(self, texts: Sequence[Any], *, leave_out: Collection[str] = ()) -> Self:
         """Learn terms, but not those to leave out, and their idf from texts, (n_texts,)."""
         found: Counter[str] = Counter()
         for text in texts:
@@ -69,7 +69,7 @@ class Tfidf:
         self.idf = idf
         self._column = {term: column for column, term in enumerate(self.terms)}
 
-    def row(self, text: str) -> SparseRow:
+    def row(self, text: Any) -> SparseRow:
         """Weights of one text, of unit length, or empty when no term is known."""
         counts: Counter[int | None] = Counter(map(self._column.get, self.analyse(text)))
         counts.pop(None, None)
@@ -82,7 +82,7 @@ class Tfidf:
             weights /= np.sqrt(weights @ weights)
         return columns, weights
 
-    def matrix(self, texts: Sequence[str]) -> csr_array[Any]:
+    def matrix(self, texts: Sequence[Any]) -> csr_array[Any]:
         """Weights of texts, (n_texts, n_terms) float32."""
         return stack_rows([self.row(text) for text in texts], len(self.terms))
 
@@ -99,7 +99,7 @@ def stack_rows(rows: Sequence[SparseRow], n_columns: int) -> csr_array[Any]:
 
 def encode_terms(terms: Sequence[str]) -> NDArray[np.uint8]:
     """Terms as UTF-8 bytes, one a line."""
-    return np.frombuffer("".join(f"{term}\n" for term in terms).encode(), dtype=np.uint8)
+    return np.frombuffer("".join(f"{term}\n" for term in terms).encode(errors="surrogatepass"), dtype=np.uint8)
 
 
 def decode_terms(encoded: NDArray[np.uint8]) -> list[str]:
@@ -109,7 +109,7 @@ def decode_terms(encoded: NDArray[np.uint8]) -> list[str]:
         ArtifactError: the bytes are not distinct UTF-8 lines.
     """
     try:
-        terms = encoded.tobytes().decode().split("\n")[:-1]
+        terms = encoded.tobytes().decode(errors="surrogatepass").split("\n")[:-1]
     except UnicodeDecodeError:
         raise ArtifactError(
             "The vocabulary of the router is not UTF-8 text: train and save the router again."

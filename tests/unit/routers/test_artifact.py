@@ -79,7 +79,7 @@ def test_place_that_cannot_be_written(routers_by_name: dict[str, Router], tmp_pa
 
 
 def test_missing(tmp_path: Path, saved: Path) -> None:
-    with pytest.raises(ArtifactError, match="There is no router at .*pointsman train"):
+    with pytest.raises(ArtifactError, match=r"There is no router at .*pointsman train"):
         load_router(tmp_path / "nowhere")
     with pytest.raises(ArtifactError, match="no router at"):
         load_router(saved / JSON)

@@ -27,7 +27,7 @@ from .conftest import make_frame
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hybrid-trans": [{}, {"head": "mlp", "max_epochs": 15}],
-    "cluster": [{"n_clusters": 2}, {"n_clusters": 2, "fallback": "large"}],
+    "cluster": [{"n_clusters": 2, "fallback": "large"}, {"fallback": "large", "max_drop": 0.1}],
 }
 CASES = [
     pytest.param(info.name, parameters, id=f"{info.name}-{number}")
@@ -173,7 +173,7 @@ def test_better_than_random_on_prompts_it_has_not_seen(trained: Router, held_out
     outcome = evaluate(trained, held_out, Policy())
     quality = held_out.select(trained.experts_).quality().mean(axis=0)
     coin = sum(share * quality[i] for i, share in enumerate(outcome.shares.values()))
-    assert outcome.quality > coin + 0.1 or outcome.shares == {**outcome.shares, "large": 1.0}
+    assert outcome.quality > coin + 0.1
 
 
 def test_training_reports_its_progress(name: str, parameters: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def test_limits_keep_the_terms_of_most_texts() -> None:
 
 
 def test_terms_survive_as_bytes() -> None:
-    terms = ["a", "é b", "数", ""]
+    terms = ["a", "é b", "数", "\ud800", ""]
     assert decode_terms(encode_terms(terms)) == terms
     assert decode_terms(encode_terms([])) == []
 
