@@ -9,6 +9,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from routers.errors import PointsmanError
+from serve.commands.bench import bench
 from serve.commands.label import label
 from serve.commands.route import route
 from serve.commands.routers import routers
@@ -36,5 +37,5 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, routers, label, train, route):
+for command in (serve, routers, label, train, route, bench):
     app.command()(command)
