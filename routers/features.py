@@ -125,7 +125,8 @@ class TfidfFeatures(Estimator):
 
     Three blocks side by side, each with weights of about the same size:
 
-    - TF-IDF of words and word pairs, numbers folded to one term;
+    - TF-IDF of words and word pairs, in which a number reads `#` and, a second time, its first digit and how many
+      follow, so that `345 days` gives `#`, `# days`, `3__` and `3__ days`;
     - TF-IDF of shapes: runs of digits, capitals and small letters, in which every digit reads `0`, every
       capital `A` and every small letter `a`, and other characters as they are, alone and by twos and threes,
       so that `12 + 345` gives `00`, `+`, `000`, `00 +` and so on;
@@ -262,8 +263,14 @@ def _cluster_terms(text: str) -> list[str]:
 
 
 def _word_terms(text: str) -> list[str]:
-    words = ["#" if word[0].isdigit() else word for word in _WORD.findall(text.lower())]
-    return words + [f"{a} {b}" for a, b in pairwise(words)]
+    words, folded, sized = _WORD.findall(text.lower()), [], []
+    for word in words:
+        number = word[0].isdigit()
+        folded.append("#" if number else word)
+        sized.append(word[0] + "_" * (len(word[:_LONGEST_RUN]) - 1) if number else word)
+    pairs = [f"{a} {b}" for a, b in pairwise(folded)]
+    with_numbers = [f"{a} {b}" for a, b in pairwise(sized) if a[0].isdigit() or b[0].isdigit()]
+    return folded + pairs + [word for word in sized if word[0].isdigit()] + with_numbers
 
 
 def _shape_terms(runs: list[str]) -> list[str]:

@@ -60,7 +60,7 @@ class HybridTransRouter(TwoModelRouter):
         head: Literal["linear", "mlp"] = "linear",
         hidden: Annotated[int, Field(ge=1, le=4096)] = 64,
         max_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40,
-        C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0,
+        C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0,
         folds: Annotated[int, Field(ge=2, le=20)] = 5,
         max_terms: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000,
         max_chars: Annotated[int, Field(ge=2, le=1_000_000)] = 2048,

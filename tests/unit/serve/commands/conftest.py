@@ -14,7 +14,7 @@ from serve.commands.routers import routers
 from serve.commands.train import train
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sums of 1 to 8 numbers: small knows those of up to 4."""
     rng = np.random.default_rng(0)
@@ -41,7 +41,7 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def artifact(data_file: Path) -> Path:
     out = data_file.parent / "hybrid"
     assert run("train", "hybrid-trans", data_file, "--out", out).exit_code == 0
