@@ -181,13 +181,6 @@ class RoutingData:
         chosen.__dict__["experts"] = names
         return chosen
 
-    def take(self, prompts: Iterable[int]) -> Self:
-        """The rows of the prompts at these positions of `prompts`, in the order of this data."""
-        keep = np.isin(self._prompt_codes, np.fromiter(prompts, dtype=np.int64))
-        chosen = self._of(self._frame[keep])
-        chosen.__dict__["experts"] = self.experts
-        return chosen
-
     def content_hash(self) -> str:
         """SHA-256 of the columns of `COLUMNS`, whatever the order of the rows; hexadecimal."""
         ordered = self._frame.sort_values(_KEY, kind="stable")

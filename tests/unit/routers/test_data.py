@@ -40,13 +40,10 @@ def test_matrices_by_hand(small: pd.DataFrame) -> None:
     np.testing.assert_array_equal(data.samples("a"), [[0.5], [np.nan], [1.0]])
 
 
-def test_select_orders_the_experts_and_take_keeps_them(small: pd.DataFrame) -> None:
+def test_select_orders_the_experts(small: pd.DataFrame) -> None:
     data = RoutingData(small).select(["x", "a"])
     assert data.experts == ("x", "a")
     np.testing.assert_array_equal(data.quality()[0], [0.5, 0.5])
-    kept = data.take([1, 2])
-    assert kept.experts == ("x", "a")
-    assert kept.prompts["prompt_id"].tolist() == ["a", "c"]
     assert RoutingData(small).select(["a"]).prompts["prompt_id"].tolist() == ["b", "c"]
 
 
