@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from routers import Decision, Policy, decide, load_router
@@ -42,8 +43,8 @@ def route(
 
 def _show(decision: Decision) -> None:
     console = Console()
-    console.print(f"[bold]{decision.expert}[/]: {decision.reason}", highlight=False)
+    console.print(f"[bold]{escape(decision.expert)}[/]: {escape(decision.reason)}", highlight=False)
     table = Table("Expert", "Predicted quality")
     for expert, quality in decision.qualities.items():
-        table.add_row(expert, f"{quality:.3f}")
+        table.add_row(escape(expert), f"{quality:.3f}")
     console.print(table)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -96,16 +97,17 @@ def _calibrate(router: Router, data: RoutingData, max_drop: float, confidence: f
 
 def _show(router: Router, out: Path) -> None:
     noted = router.summary_["calibration"]
-    table = Table("On the calibration split", "", title=f"{router.name}, saved at {out}")
+    reference = escape(noted["reference"])
+    table = Table("On the calibration split", "", title=escape(f"{router.name}, saved at {out}"))
     table.add_row("prompts", str(noted["n_prompts"]))
     if "threshold" in noted:
         table.add_row("threshold", f"{noted['threshold']:g}")
     table.add_row("quality", f"{noted['quality']:.4f}")
-    table.add_row(f"quality drop against {noted['reference']}", f"{noted['quality_drop']:.2%}")
+    table.add_row(f"quality drop against {reference}", f"{noted['quality_drop']:.2%}")
     if "quality_drop_bound" in noted:
         table.add_row(f"… at most, with {noted['confidence']:.0%} confidence", f"{noted['quality_drop_bound']:.2%}")
-    table.add_row(f"kept off {noted['reference']}", f"{noted['cost_advantage']:.1%}")
+    table.add_row(f"kept off {reference}", f"{noted['cost_advantage']:.1%}")
     table.add_row("mean cost of an answer", f"{noted['cost']:.3g}")
     for expert, share in noted["shares"].items():
-        table.add_row(f"to {expert}", f"{share:.1%}")
+        table.add_row(f"to {escape(expert)}", f"{share:.1%}")
     Console().print(table)
