@@ -23,6 +23,8 @@ from .upstream import ExpertTarget, Upstream, UpstreamRequest
 
 __all__ = ["Limits", "Router", "RouterSettings"]
 
+_DEADLINE_MARGIN_S = 0.25
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -179,7 +181,8 @@ class Router:
             asked_s = 0.0
         if not asked_s > 0:
             raise ApiError(400, "x-request-timeout-seconds must be a number above 0.", code="invalid_timeout")
-        return min(asked_s, limit_s)
+        # Ray Serve heeds the same header, in plain text: this deadline has to come a little earlier.
+        return min(asked_s - min(_DEADLINE_MARGIN_S, asked_s / 10), limit_s)
 
     def _names(self) -> tuple[str, ...]:
         return (*self._table.routes, *self._settings.targets)

@@ -29,7 +29,14 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     ]
 )
-_NOT_FORWARDED = _HOP_BY_HOP | {"host", "content-length", "authorization", "accept-encoding", TOKEN_HEADER}
+_NOT_FORWARDED = _HOP_BY_HOP | {
+    "host",
+    "content-length",
+    "authorization",
+    "accept-encoding",
+    "x-request-timeout-seconds",
+    TOKEN_HEADER,
+}
 _NOT_RELAYED = _HOP_BY_HOP | {"content-length", "date", "server", "x-request-id"}
 _RETRIES_BEFORE_FIRST_BYTE = 1
 

@@ -118,6 +118,7 @@ def llm_config_arguments(args: VLLMSettings) -> dict[str, Any]:
     defaults: dict[str, Any] = {"accelerator_config": {"kind": args.device}}
     if Path(args.model).expanduser().is_dir():
         env_vars["HF_HUB_OFFLINE"] = "1"
+        defaults["callback_config"] = {"callback_class": "deployments.experts.local_checkpoint.LocalCheckpoint"}
     if args.device == "cpu":
         env_vars |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_CACHE_GIB), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         engine = {"enforce_eager": True, "dtype": "bfloat16", **engine}

@@ -36,12 +36,7 @@ def load_config(path: Path) -> dict[str, Any]:
         PointsmanError: the file, a key, an expert or an artifact is missing or wrong.
     """
     config = _read(path)
-    from ray.serve.schema import ServeDeploySchema
-
-    try:
-        ServeDeploySchema.model_validate(config)
-    except ValidationError as error:
-        raise ParameterError(f"{path}: {_first(error)}") from error
+    _check_schema(config, path)
     prefixes = {app.get("route_prefix", "/") for app in config["applications"]}
     for app in config["applications"]:
         where = f"{path}, application {app.get('name', 'default')!r}"
@@ -79,6 +74,28 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not config.get("applications"):
         raise ParameterError(f"{path} has no applications: it must be a Ray Serve configuration, as config.yaml is.")
     return config
+
+
+def _check_schema(config: Mapping[str, Any], path: Path) -> None:
+    """Serve's own schema, which lets unknown keys pass."""
+    from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
+
+    _refuse_unknown(config, ServeDeploySchema, str(path))
+    for app in config["applications"]:
+        where = f"{path}, application {app.get('name', 'default')!r}"
+        _refuse_unknown(app, ServeApplicationSchema, where)
+        for deployment in app.get("deployments", []):
+            _refuse_unknown(deployment, DeploymentSchema, f"{where}, deployment {deployment.get('name')!r}")
+    try:
+        ServeDeploySchema.model_validate(config)
+    except ValidationError as error:
+        raise ParameterError(f"{path}: {_first(error)}") from error
+
+
+def _refuse_unknown(node: Mapping[str, Any], schema: type[BaseModel], where: str) -> None:
+    unknown = [key for key in node if key not in schema.model_fields]
+    if unknown:
+        raise ParameterError(f"{where}: the key {unknown[0]!r} is unknown: remove it or correct its spelling.")
 
 
 def _settings(app: Mapping[str, Any], where: str) -> BaseModel | None:

@@ -74,7 +74,7 @@ class SimulatedExpert:
     async def _dispatch(self, request: Request, response: Response) -> None:
         if request.path == "/health":
             await response.whole(200, [], b"")
-        elif request.path == "/stats":
+        elif request.path == "/v1/stats":
             await response.json({"running": self._running})
         elif request.path == "/v1/models":
             await response.json({"object": "list", "data": [model_card(self._name, 0, simulated=True)]})

@@ -1,0 +1,187 @@
+"""One running Pointsman for the whole run: the demo with real vLLM, and simulated experts beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+import pandas as pd
+import pytest
+import yaml
+
+from routers import RoutingData, make_router, save_router
+
+ROOT = Path(__file__).parent.parent
+POINTSMAN = Path(sys.executable).with_name("pointsman")
+START_TIMEOUT_S = 540
+STOP_TIMEOUT_S = 120
+CHEAP = {"input_per_million": 0.1, "output_per_million": 0.2}
+DEAR = {"input_per_million": 1.0, "output_per_million": 2.0}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the running applications answer."""
+
+    url: str
+    simulated_url: str
+    pid: int
+
+    @property
+    def metrics_url(self) -> str:
+        """Where this Ray instance exports its metrics; its session is named after the process that started it."""
+        session = next(Path("/tmp/ray").glob(f"session_*_{self.pid}"))  # noqa: S108
+        return f"http://127.0.0.1:{next(session.glob('metrics_export_port_*')).read_text()}/metrics"
+
+    def client(self, *, simulated: bool = False) -> openai.OpenAI:
+        """A client as any user has one; it does not try again by itself."""
+        base = self.simulated_url if simulated else self.url
+        return openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0, timeout=120)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def synthetic_data(small: str, large: str) -> RoutingData:
+    """Prompts with the word "hard" need the large expert, those with "easy" do not."""
+    rng = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for index in range(120):
+        hard = index % 2 == 0
+        words = " ".join(rng.choice(["red", "green", "blue", "tall", "flat"], size=4))
+        for expert, quality in ((small, 0.0 if hard else 1.0), (large, 1.0)):
+            rows += [
+                {
+                    "prompt_id": f"p{index}",
+                    "prompt": f"{'hard' if hard else 'easy'} {words}",
+                    "expert": expert,
+                    "sample": sample,
+                    "quality": quality,
+                    "input_tokens": 6,
+                    "output_tokens": 2,
+                    "cost": 1e-6 if expert == small else 1e-5,
+                    "latency_s": 0.1,
+                }
+                for sample in range(3)
+            ]
+    return RoutingData(pd.DataFrame(rows))
+
+
+@pytest.fixture(scope="session")
+def synthetic_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained two-model router between the simulated experts."""
+    path = tmp_path_factory.mktemp("routers") / "synthetic"
+    router = make_router("hybrid-trans", small="sim-small", large="sim-large")
+    save_router(router.fit(synthetic_data("sim-small", "sim-large")), path)
+    return path
+
+
+def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any]]:
+    """A second endpoint at /sim with pretended experts, and one "hosted" expert where nobody listens."""
+    experts: dict[str, Any] = {
+        "sim-small": {"price": CHEAP},
+        "sim-large": {"price": DEAR},
+        "sim-slow": {"price": DEAR},
+        "sim-away": {"price": DEAR, "url": f"http://127.0.0.1:{hosted_port}/v1", "probe": False},
+    }
+    endpoint = {
+        "name": "simulated",
+        "route_prefix": "/sim",
+        "import_path": "serve.app:build",
+        "args": {
+            "experts": experts,
+            "routes": {"guess": {"router": str(router)}},
+            "default_route": "guess",
+            "limits": {"max_body_bytes": 1_000_000, "request_timeout_s": 20},
+        },
+    }
+    slow = {"token_s": 0.2, "answer": " ".join(["word"] * 100)}
+    settings: dict[str, Any] = {"sim-small": {}, "sim-large": {}, "sim-slow": slow}
+    return [
+        endpoint,
+        *(
+            {
+                "name": name,
+                "route_prefix": f"/experts/{name}",
+                "import_path": "serve.app:simulated",
+                "args": args,
+            }
+            for name, args in settings.items()
+        ),
+    ]
+
+
+@pytest.fixture(scope="session")
+def endpoint(synthetic_router: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """`pointsman serve` on config.yaml, with the simulated applications added."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    port = free_port()
+    config["http_options"]["port"] = port
+    config["applications"] += simulated_applications(synthetic_router, free_port())
+    directory = tmp_path_factory.mktemp("serve")
+    path, log = directory / "config.yaml", directory / "log"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    with log.open("w") as output, running([str(POINTSMAN), "serve", str(path)], output) as process:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_ready([f"{url}/health", f"{url}/sim/health"], process, log)
+        yield Endpoint(url, f"{url}/sim", process.pid)
+
+
+class running:  # noqa: N801 (reads as a context manager)
+    """A process of its own group, interrupted as Ctrl-C would at the end."""
+
+    def __init__(self, command: list[str], output: Any, **environment: str) -> None:
+        self._command = command
+        self._output = output
+        self._environment = {**os.environ, **environment}
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        self.process = subprocess.Popen(
+            self._command,
+            cwd=ROOT,
+            env=self._environment,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def wait_until_ready(urls: list[str], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until every URL answers 200, or fail with what the process said."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    waiting = list(urls)
+    while waiting:
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            pytest.fail(f"not ready: {waiting}\n{log.read_text()[-4000:]}", pytrace=False)
+        try:
+            if httpx.get(waiting[0], timeout=5).status_code == 200:
+                waiting.pop(0)
+                continue
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
