@@ -8,7 +8,7 @@ import dataclasses
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 from ray.serve import Deployment
 from ray.serve._private.build_app import build_app
 from ray.serve.config import AutoscalingConfig, HTTPOptions
-from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
 
 from routers import PointsmanError, RoutingData, make_router, save_router
 from serve.preflight import load_config
@@ -87,20 +86,21 @@ def train(name: str, experts: list[str], out: Path) -> None:
     save_router(make_router(name, **parameters).fit(RoutingData(pd.DataFrame(rows))), out)
 
 
-def unknown(given: Mapping[str, Any], model: type[BaseModel], where: str) -> list[str]:
-    """Name the keys that Ray Serve would pass over in silence."""
-    return [f"{where}: unknown key {key!r}" for key in given if key not in model.model_fields]
-
-
-def schema_problems(config: dict[str, Any]) -> list[str]:
-    found = unknown(config, ServeDeploySchema, "top")
-    found += unknown(config.get("http_options", {}), HTTPOptions, "http_options")
-    for app in config.get("applications", []):
-        found += unknown(app, ServeApplicationSchema, "application")
+def silent_problems(config: dict[str, Any]) -> list[str]:
+    """Name the keys inside sections that Ray Serve would pass over in silence."""
+    sections: list[tuple[str, dict[str, Any], type[BaseModel]]] = [
+        ("http_options", config.get("http_options", {}), HTTPOptions)
+    ]
+    for app in config["applications"]:
         for deployment in app.get("deployments", []):
-            found += unknown(deployment, DeploymentSchema, "deployment")
-            found += unknown(deployment.get("autoscaling_config", {}), AutoscalingConfig, "autoscaling_config")
-    return found
+            where = f"autoscaling_config of {app['name']}"
+            sections.append((where, deployment.get("autoscaling_config", {}), AutoscalingConfig))
+    return [
+        f"{where}: unknown key {key!r}"
+        for where, given, model in sections
+        for key in given
+        if key not in model.model_fields
+    ]
 
 
 def graph_problems(config: dict[str, Any]) -> list[str]:
@@ -153,13 +153,11 @@ def engine_problems(config: dict[str, Any]) -> list[str]:
 def problems(path: Path) -> list[str]:
     """Return everything that is wrong with a configuration file; empty where nothing is."""
     config = yaml.safe_load(path.read_text())
-    found = schema_problems(config)
     try:
         load_config(path)
-        found += graph_problems(config) + engine_problems(config)
-    except (PointsmanError, ValidationError, KeyError, TypeError, ValueError) as error:
-        found.append(f"{type(error).__name__}: {error}")
-    return found
+        return silent_problems(config) + graph_problems(config) + engine_problems(config)
+    except (PointsmanError, ValidationError, TypeError, ValueError) as error:
+        return [f"{type(error).__name__}: {error}"]
 
 
 def keys(node: Any, where: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
