@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 import tempfile
@@ -70,7 +71,7 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, _terminable():
         stacks = _stacks(config, expert, Path(folder), direct=direct, bare=bare)
         _introduce(console, stacks, plan, expert)
-        _run(stacks, plan, comparison, Path(folder), console)
+        _run(stacks, plan, comparison, Path(folder))
     console.print(comparison.table())
     if json_file is not None:
         about = {"expert": expert, "seconds": seconds, "starts": starts, "max_tokens": _MAX_TOKENS}
@@ -159,26 +160,23 @@ def _introduce(console: Console, stacks: list[Stack], plan: _Plan, expert: str) 
         console.print("[yellow]No router's artifact is there, so no decision is measured: train one first.[/]")
 
 
-def _run(stacks: list[Stack], plan: _Plan, comparison: Comparison, folder: Path, console: Console) -> None:
+def _run(stacks: list[Stack], plan: _Plan, comparison: Comparison, folder: Path) -> None:
+    """Start the servers one after the other, and measure each."""
     from loadtests.stacks import memory_of, running
 
-    loads = plan.rounds * len(plan.points)
-    total = plan.starts * sum(1 + loads * len(stack.models) for stack in stacks)
+    total = plan.starts * sum(1 + plan.rounds * len(plan.points) * len(stack.models) for stack in stacks)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     # The load generator is a process of its own, so that this one's progress bar does not disturb it.
-    with (
-        Progress(*columns, console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as generator,
-    ):
+    generator = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    with Progress(*columns, console=Console(stderr=True)) as progress, generator:
         task = progress.add_task("", total=total)
-        for start in range(plan.starts):
-            for stack in stacks:
-                progress.update(task, description=f"Starting {stack.name}")
-                log = folder / f"{stack.name}-{start}.log"
-                with running(stack, log, expected_tokens=_MAX_TOKENS) as process:
-                    progress.advance(task)
-                    _measure(stack, plan, comparison, generator, (progress, task))
-                    comparison.memory[stack.name] = memory_of(process)
+        for start, stack in itertools.product(range(plan.starts), stacks):
+            progress.update(task, description=f"Starting {stack.name}")
+            log = folder / f"{stack.name}-{start}.log"
+            with running(stack, log, expected_tokens=_MAX_TOKENS) as process:
+                progress.advance(task)
+                _measure(stack, plan, comparison, generator, (progress, task))
+                comparison.memory[stack.name] = memory_of(process)
 
 
 def _measure(
