@@ -54,9 +54,7 @@ def uv_environment(pip: Mapping[str, str]) -> dict[str, str]:
 
 def uv(*arguments: str, env: Mapping[str, str], may_fail: bool = False) -> bool:
     """Run uv in the project's folder and say whether it succeeded; end the program if it had to."""
-    done = subprocess.run(
-        [str(UV), *arguments], check=False, cwd=PROJECT, env=env, capture_output=may_fail, text=True
-    )
+    done = subprocess.run([str(UV), *arguments], check=False, cwd=PROJECT, env=env, capture_output=may_fail, text=True)
     if done.returncode and not may_fail:
         sys.exit(f"uv {' '.join(arguments[:2])} failed; its message is above.")
     return done.returncode == 0
