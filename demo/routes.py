@@ -63,10 +63,8 @@ def report(data: RoutingData, reference: str = "large", seed: int = 0) -> list[R
         off = 1.0 - shares.get(reference, 0.0)
         rows.append(_row(name, quality[:, column], cost[:, column], base, off, draws))
         if set(shares) != {name} and set(shares) <= set(names):
-            mix = [(names.index(expert), share) for expert, share in shares.items()]
-            mixed = sum(share * quality[:, index] for index, share in mix)
-            mixed_cost = sum(share * cost[:, index] for index, share in mix)
-            rows.append(_row(f"random, as {name}", mixed, mixed_cost, base, off, draws))
+            weights = np.array([shares.get(expert, 0.0) for expert in names])
+            rows.append(_row(f"random, as {name}", quality @ weights, cost @ weights, base, off, draws))
     return rows
 
 

@@ -17,7 +17,7 @@ from .openai import ApiError
 __all__ = ["Body", "named_expert", "read_body"]
 
 _OFF_LOOP_BYTES = 256 * 1024
-_FORM_MODEL = re.compile(rb'name="?model"?\s*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]*)\r\n')
+_FORM_MODEL = re.compile(rb'name="?model"?[ \t]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]*)\r\n')
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,9 @@ class Journal:
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the rows of one request."""
+        # A new line first: an interrupted run may have left half a line.
         with self.path.open("ab") as file:
-            file.write(orjson.dumps(rows) + b"\n")
+            file.write(b"\n" + orjson.dumps(rows))
 
     def close(self) -> RoutingData:
         """Merge the journal into the output and remove it.
@@ -147,11 +149,8 @@ class Journal:
         if not self.path.exists():
             return
         for line in self.path.read_bytes().splitlines():
-            try:
+            with suppress(orjson.JSONDecodeError):
                 yield orjson.loads(line)
-            except orjson.JSONDecodeError:
-                # An interrupted run may leave half a line at the end: that request is asked again.
-                return
 
 
 async def label(

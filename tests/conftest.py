@@ -41,7 +41,7 @@ class Endpoint:
     @property
     def metrics_url(self) -> str:
         """Where this Ray instance exports its metrics; its session is named after the process that started it."""
-        session = next(Path("/tmp/ray").glob(f"session_*_{self.pid}"))  # noqa: S108
+        session = next(Path("/tmp/ray").glob(f"session_*_{self.pid}"))
         return f"http://127.0.0.1:{next(session.glob('metrics_export_port_*')).read_text()}/metrics"
 
     def client(self, *, simulated: bool = False) -> openai.OpenAI:

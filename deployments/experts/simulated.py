@@ -119,9 +119,7 @@ class SimulatedExpert:
             try:
                 await asyncio.sleep(self._timing.prefill_s(prompt_tokens))
                 for position, word in enumerate(words):
-                    step_s = self._timing.step_s(self._running)
-                    if step_s:
-                        await asyncio.sleep(step_s)
+                    await asyncio.sleep(self._timing.step_s(self._running))
                     yield word if position == 0 else " " + word
             finally:
                 self._running -= 1

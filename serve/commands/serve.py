@@ -65,10 +65,11 @@ def serve(
         console.print(f"{config} is fine.")
         return
     check_port(host, port)
+    started_s = time.monotonic()
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
     try:
-        with _ray(verbose) as dashboard_url, _deployed(settings, dashboard_url) as client:
-            started_s = time.monotonic()
+        with _ray(verbose) as dashboard_url:
+            client = _deploy(settings, dashboard_url)
             _wait_until_ready(client, url, console, timeout_s)
             _say_ready(console, url, settings, time.monotonic() - started_s)
             while True:
@@ -99,7 +100,7 @@ def _ray(verbose: bool) -> Iterator[str]:
     try:
         yield f"http://{context.dashboard_url}"
     finally:
-        # An engine's processes can outlive the replica that started them.
+        # Nothing is drained: Ctrl-C means now. An engine's processes can outlive the replica that started them.
         descendants = psutil.Process().children(recursive=True)
         ray.shutdown()
         _, alive = psutil.wait_procs(descendants, timeout=_EXIT_S)
@@ -108,23 +109,23 @@ def _ray(verbose: bool) -> Iterator[str]:
         psutil.wait_procs(alive, timeout=_EXIT_S)
 
 
-@contextmanager
-def _deployed(settings: dict[str, Any], dashboard_url: str) -> Iterator[ServeSubmissionClient]:
-    """The applications, deployed by Serve's REST API; yields its client."""
+def _deploy(settings: dict[str, Any], dashboard_url: str) -> ServeSubmissionClient:
+    """Deploy the applications by Serve's REST API, and give its client.
+
+    Raises:
+        StartError: Serve refuses the configuration.
+    """
     from ray import serve as ray_serve
     from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
     http_options = {"host": "127.0.0.1", "port": 8000, **(settings.get("http_options") or {})}
     ray_serve.start(proxy_location=settings.get("proxy_location", "EveryNode"), http_options=http_options)
+    client = ServeSubmissionClient(dashboard_url)
     try:
-        client = ServeSubmissionClient(dashboard_url)
-        try:
-            client.deploy_applications({**settings, "http_options": http_options})
-        except RuntimeError as error:
-            raise StartError(f"Ray Serve refused the configuration: {_last_error(str(error))}") from error
-        yield client
-    finally:
-        ray_serve.shutdown()
+        client.deploy_applications({**settings, "http_options": http_options})
+    except RuntimeError as error:
+        raise StartError(f"Ray Serve refused the configuration: {_last_error(str(error))}") from error
+    return client
 
 
 def _wait_until_ready(client: ServeSubmissionClient, url: str, console: Console, timeout_s: float) -> None:
@@ -136,16 +137,24 @@ def _wait_until_ready(client: ServeSubmissionClient, url: str, console: Console,
     deadline_s = time.monotonic() + timeout_s
     with console.status("Starting Ray Serve …") as status:
         while time.monotonic() < deadline_s:
-            applications = client.get_serve_details()["applications"]
-            for name, application in applications.items():
-                if application["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
-                    raise StartError(f"The application {name!r} did not start: {_cause(application)}")
-            starting = [name for name, application in applications.items() if application["status"] != "RUNNING"]
-            if applications and not starting and _healthy(url):
+            starting = _starting(client.get_serve_details()["applications"])
+            if not starting and _healthy(url):
                 return
             status.update(f"Starting {', '.join(starting) or 'the endpoint'} …")
             time.sleep(_POLL_S)
     raise StartError(f"Not everything was ready after {timeout_s:g} s: see the logs, or raise --timeout-s.")
+
+
+def _starting(applications: dict[str, Any]) -> list[str]:
+    """The applications that do not run yet.
+
+    Raises:
+        StartError: one of them failed.
+    """
+    for name, application in applications.items():
+        if application["status"] in ("DEPLOY_FAILED", "UNHEALTHY"):
+            raise StartError(f"The application {name!r} did not start: {_cause(application)}")
+    return [name for name, application in applications.items() if application["status"] != "RUNNING"]
 
 
 def _healthy(url: str) -> bool:

@@ -13,7 +13,9 @@ EXPERTS = ["sim-small", "sim-large", "spare"]
 @pytest.fixture
 def table(synthetic_router: Path) -> RouteTable:
     spec = RouteSpec(str(synthetic_router))
-    return RouteTable(EXPERTS, {"auto": spec, "thrifty": RouteSpec(spec.router, Policy(experts=("sim-small",)))}, "auto")
+    return RouteTable(
+        EXPERTS, {"auto": spec, "thrifty": RouteSpec(spec.router, Policy(experts=("sim-small",)))}, "auto"
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,10 @@ async def test_completions_need_a_prompt() -> None:
 
 def test_expert_named_without_json() -> None:
     form = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nlarge\r\n--b--\r\n'
+    typed = b'--b\r\nContent-Disposition: form-data; name="model"\r\nContent-Type: text/plain\r\n\r\nlarge\r\n--b--\r\n'
     multipart = {"content-type": "multipart/form-data; boundary=b"}
     assert named_expert(request(form, headers=multipart)) == "large"
+    assert named_expert(request(typed, headers=multipart)) == "large"
     assert named_expert(request(b"", query=b"model=small")) == "small"
     assert named_expert(request(b"", headers={"x-pointsman-expert": "small"})) == "small"
     assert named_expert(request(b"")) is None
