@@ -94,7 +94,7 @@ async def test_an_interrupted_run_goes_on_where_it_was(endpoint: Endpoint, tmp_p
     with pytest.raises(BaseExceptionGroup):
         await run(endpoint, out, ["small", "large"])
     journal = Journal(out)
-    journal.path.write_bytes(journal.path.read_bytes() + b'[{"prompt_id": "p1", "exp')
+    journal.path.write_bytes(journal.path.read_bytes() + b'\n[{"prompt_id": "p1", "exp')
     endpoint.fail_after = None
     endpoint.requests.clear()
     assert await run(endpoint, out, ["small", "large"]) == 4
