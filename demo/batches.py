@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -31,9 +32,18 @@ def encode_tasks(tasks: list[Task], tokenizer: PreTrainedTokenizerFast) -> list[
     return [(prompt + answer, len(prompt)) for prompt, answer in zip(prompts, answers, strict=True)]
 
 
-def draw_tasks(key: str, count: int, clusters: Clusters | None = None, cluster: str | None = None) -> list[Task]:
-    """Return `count` training tasks that follow from `key`; only those of `cluster`, given `clusters`."""
-    stream = practice(Random(key))
+def draw_tasks(
+    key: str,
+    count: int,
+    emphasis: Sequence[float],
+    clusters: Clusters | None = None,
+    cluster: str | None = None,
+) -> list[Task]:
+    """Return `count` training tasks that follow from `key`; only those of `cluster`, given `clusters`.
+
+    `emphasis` multiplies the shares of the five levels.
+    """
+    stream = practice(Random(key), emphasis)
     tasks: list[Task] = []
     while len(tasks) < count:
         drawn = list(islice(stream, count))

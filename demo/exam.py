@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -70,11 +70,15 @@ def sample_exam(split: str, count: int, seed: int) -> list[Task]:
     return tasks
 
 
-def practice(rng: Random) -> Iterator[Task]:
-    """Yield training tasks for ever, with repetition, evenly over the families."""
+def practice(rng: Random, emphasis: Sequence[float] = (1, 1, 1, 1, 1)) -> Iterator[Task]:
+    """Yield training tasks for ever, with repetition, evenly over the families.
+
+    `emphasis` multiplies each family's share of tasks of level 1, 2, … 5.
+    """
     while True:
         family = rng.choice(FAMILIES)
-        level = rng.choices(LEVELS, weights=family.practice)[0]
+        weights = [share * factor for share, factor in zip(family.practice, emphasis, strict=True)]
+        level = rng.choices(LEVELS, weights=weights)[0]
         task = family.sample(rng, level)
         if split_of(task.prompt) == "train":
             yield task

@@ -17,7 +17,11 @@ _CONTEXT_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to train one model: `batches` are (examples, padded length in tokens) that make up one step."""
+    """How to train one model.
+
+    `batches` are (examples, padded length in tokens) that make up one step; `emphasis` says how much more or
+    less of each level the model practises than the exam holds.
+    """
 
     name: str
     hidden: int
@@ -28,6 +32,7 @@ class Recipe:
     cluster: str | None = None
     parent: str | None = None
     batches: tuple[tuple[int, int], ...] = ((76, 16), (52, 26))
+    emphasis: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
     warmup_steps: int = 100
     seed: int = 0
 
@@ -37,7 +42,7 @@ SEED_MODEL = "seed"
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("small", 32, 3, 96, steps=5000, peak_rate=4e-3),
+        Recipe("small", 32, 3, 96, steps=5000, peak_rate=4e-3, emphasis=(2.4, 1.8, 0.6, 0.15, 0.05)),
         Recipe("large", 192, 6, 512, steps=5000, peak_rate=1.5e-3),
         Recipe(SEED_MODEL, 128, 5, 384, steps=600, peak_rate=2e-3),
         *(Recipe(name, 128, 5, 384, steps=2000, peak_rate=2e-3, cluster=name, parent=SEED_MODEL) for name in DOMAINS),

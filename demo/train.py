@@ -130,7 +130,8 @@ class Trainer:
         recipe = self.recipe
         key = f"{recipe.name}/{recipe.seed}/{self.step}"
         count = sum(examples for examples, _ in recipe.batches)
-        tasks = draw_tasks(key, count, self.clusters if recipe.cluster else None, recipe.cluster)
+        clusters = self.clusters if recipe.cluster else None
+        tasks = draw_tasks(key, count, recipe.emphasis, clusters, recipe.cluster)
         batches = make_batches(tasks, self.tokenizer, recipe.batches)
         answer_tokens = sum(int((batch.targets >= 0).sum()) for batch in batches)
         total = 0.0
