@@ -125,6 +125,25 @@ def table(
         print_table(summary, Console())
 
 
+@app.command()
+def routes(
+    data: Annotated[Path, typer.Argument(help="Answers of routes and experts, as `pointsman label` writes them.")],
+    reference: Annotated[str, typer.Option(help="The expert that drops are measured against.")] = "large",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print quality, share and cost of each route, each expert, and random routing at the same shares."""
+    from dataclasses import asdict
+
+    from demo.routes import report, table
+    from routers import RoutingData
+
+    rows = report(RoutingData.read(data), reference)
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in rows]))
+    else:
+        Console().print(table(rows, reference))
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends as one sentence and exit status 1."""
     try:
