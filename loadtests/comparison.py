@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -136,7 +137,7 @@ class Comparison:
 
     def table(self) -> RenderableType:
         """Everything, for people."""
-        parts: list[RenderableType] = [self._table(point) for point in self.points]
+        parts = [self._table(point) for point in self.points]
         if self.memory:
             parts.append(_memory_table(self.memory))
         if self.client_was_busy:
@@ -166,19 +167,15 @@ class Comparison:
             },
         }
 
-    def _table(self, point: Point) -> Table:
+    def _table(self, point: Point) -> RenderableType:
         users = "1 user" if point.users == 1 else f"{point.users} users"
-        table = Table(title=f"{users}, {'streaming' if point.stream else 'not streaming'}", title_justify="left")
-        table.add_column("")
-        for name in ("requests/s", "first token ms", "first token p99 ms", "decision µs", "failures"):
-            table.add_column(name, justify="right")
-        table.add_column(f"requests/s ÷ {self.baseline}", justify="right")
-        table.add_column(f"first token ÷ {self.baseline}", justify="right")
+        names = ("requests/s", "first token ms", "p99 ms", "decision µs", "failures", "× requests/s", "× first token")
+        table = _new_table(names)
         for row in self.rows:
             summary = self.summary(row, point)
             if summary is not None:
                 table.add_row(row, *_cells(summary), *self._ratio_cells(row, point))
-        return table
+        return Group(Text(f"{users}, {'streaming' if point.stream else 'not streaming'}", "bold"), table)
 
     def _ratio_cells(self, row: str, point: Point) -> list[str]:
         if row == self.baseline:
@@ -187,26 +184,36 @@ class Comparison:
         return ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
 
 
+def _new_table(names: Sequence[str]) -> Table:
+    table = Table("", box=box.SIMPLE_HEAD)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
+
+
 def _cells(summary: Summary) -> list[str]:
-    decision = summary.decision_us
+    p99, decision = summary.first_token_p99_ms, summary.decision_us
     return [
         _spread_cell(summary.requests_per_s),
         _spread_cell(summary.first_token_p50_ms),
-        _spread_cell(summary.first_token_p99_ms),
-        "" if decision is None else f"{decision.median:.0f}",
-        ", ".join(f"{count} × {kind}" for kind, count in summary.failures.items()) or "0",
+        "–" if p99 is None else _number(p99.median),
+        "" if decision is None else _number(decision.median),
+        ", ".join(f"{count} {kind}" for kind, count in summary.failures.items()) or "0",
     ]
 
 
 def _spread_cell(spread: Spread | None) -> str:
-    return "–" if spread is None else f"{spread.median:.1f} ({spread.low:.1f}–{spread.high:.1f})"
+    if spread is None:
+        return "–"
+    return f"{_number(spread.median)} ({_number(spread.low)}–{_number(spread.high)})"
 
 
-def _memory_table(memory: dict[str, Memory]) -> Table:
-    table = Table(title="Memory of all processes after the load (PSS)", title_justify="left")
-    table.add_column("")
-    table.add_column("GiB", justify="right")
-    table.add_column("processes", justify="right")
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _memory_table(memory: dict[str, Memory]) -> RenderableType:
+    table = _new_table(("GiB", "processes"))
     for stack, held in memory.items():
         table.add_row(stack, f"{held.pss_bytes / 2**30:.2f}", str(held.processes))
-    return table
+    return Group(Text("Memory of all processes after the load (PSS)", "bold"), table)

@@ -31,6 +31,7 @@ _BASELINE = "ray.serve.llm"
 _MAX_TOKENS = 16
 _DECISION_HEADER = "x-pointsman-decision-us"
 _WARMUP_S = 5.0
+_TABLE_WIDTH = 124
 _SAME_FOR_ALL = {
     **PRIORITY_ENVIRONMENT,
     "RAY_ADDRESS": "local",
@@ -72,7 +73,7 @@ def bench(
         stacks = _stacks(config, expert, Path(folder), direct=direct, bare=bare)
         _introduce(console, stacks, plan, expert)
         _run(stacks, plan, comparison, Path(folder))
-    console.print(comparison.table())
+    Console(width=max(console.width, _TABLE_WIDTH)).print(comparison.table())
     if json_file is not None:
         about = {"expert": expert, "seconds": seconds, "starts": starts, "max_tokens": _MAX_TOKENS}
         json_file.write_bytes(orjson.dumps({**about, **comparison.as_json()}, option=orjson.OPT_INDENT_2))
@@ -154,7 +155,8 @@ def _introduce(console: Console, stacks: list[Stack], plan: _Plan, expert: str) 
         f"The engine of the expert {expert} behind each server in turn: {names}, started "
         f"{'once' if plan.starts == 1 else f'{plan.starts} times'} one after the other, never two at a time. "
         f"{plan.rounds} rounds in a start, {plan.seconds:g} s each, {_MAX_TOKENS} output tokens. "
-        "The load generator runs on this machine too. Cells: median of the rounds (lowest–highest)."
+        "The load generator runs on this machine too. Cells: median of the rounds (lowest–highest); "
+        f"× is the ratio to {_BASELINE}."
     )
     if not any(row.startswith("Pointsman, route") for row in stacks[0].models):
         console.print("[yellow]No router's artifact is there, so no decision is measured: train one first.[/]")

@@ -82,7 +82,7 @@ def test_table_shows_medians_spreads_ratios_failures_and_memory():
     assert "200" in ours
     assert "3.00" in ours
     assert "0.25" in ours
-    assert "2 × status 503" in text
+    assert "2 status 503" in text
     assert text.index("1 user, not streaming") < text.index("64 users, streaming")
     assert "3.00 " in text.split("PSS")[1]
     assert "17" in text.split("PSS")[1]
