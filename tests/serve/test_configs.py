@@ -137,10 +137,11 @@ def bundles_of(deployment: Deployment) -> list[dict[str, float]]:
 
 
 def engine_problems(config: dict[str, Any]) -> list[str]:
-    """Look for what vLLM's engine does not know; the real one would say so only after its node was up."""
+    """Look for what vLLM's engine and its server do not know; they would say so only after their node was up."""
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.entrypoints.launchers.cli_args import FrontendArgs
 
-    known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
+    known = {field.name for arguments in (AsyncEngineArgs, FrontendArgs) for field in dataclasses.fields(arguments)}
     return [
         f"engine_kwargs of {app['name']}: unknown key {key!r}"
         for app in config["applications"]
