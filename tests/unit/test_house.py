@@ -140,8 +140,7 @@ def test_imports_run_downward():
         f"{name_of(path)} imports {module}"
         for path in package_files()
         for module in imports_of(path)
-        if (top := module.split(".")[0]) in MAY_IMPORT
-        and top not in MAY_IMPORT[path.relative_to(ROOT).parts[0]]
+        if (top := module.split(".")[0]) in MAY_IMPORT and top not in MAY_IMPORT[path.relative_to(ROOT).parts[0]]
     ]
     assert wrong == []
 
