@@ -126,8 +126,8 @@ class LoadResult:
     """What came of a load.
 
     Attributes:
-        requests: good answers within the measured time.
-        requests_per_s: these, per second.
+        requests: good answers that ended within the measured time; the times below are theirs.
+        requests_per_s: good answers a second; one that lies partly within the measured time counts for that part.
         first_token_ms: from sending a request to the first byte of its text.
         latency_ms: from sending a request to the end of its answer.
         failures: requests without a good answer, warm-up and end included, by kind.
@@ -185,10 +185,20 @@ async def run_load(load: Load, on_progress: Callable[[float], None] | None = Non
 class _Seen(NamedTuple):
     """What is kept of a good answer."""
 
+    started_s: float
     ended_s: float
     first_token_ms: float
-    latency_ms: float
     number: float | None
+
+    @property
+    def latency_ms(self) -> float:
+        """From sending the request to the end of its answer."""
+        return 1e3 * (self.ended_s - self.started_s)
+
+    def share(self, from_s: float, until_s: float) -> float:
+        """The part of the request's own time that lies between two times, from 0 to 1."""
+        overlap_s = min(self.ended_s, until_s) - max(self.started_s, from_s)
+        return max(0.0, overlap_s) / (self.ended_s - self.started_s)
 
 
 class _Crowd:
@@ -254,20 +264,24 @@ class _Crowd:
         number = answer.headers.get(self._load.number_header or "")
         self._seen.append(
             _Seen(
+                started_s=answer.started_s,
                 ended_s=answer.ended_s,
                 first_token_ms=1e3 * (answer.first_content_s - answer.started_s),
-                latency_ms=1e3 * (answer.ended_s - answer.started_s),
                 number=None if number is None else float(number),
             )
         )
         return None
 
     def result(self, from_s: float, until_s: float, cpu_s: float) -> LoadResult:
-        """What was seen between two times."""
+        """What was seen between two times.
+
+        Users who started together are answered in bursts, and counting whole answers would depend on how many bursts
+        happen to end in time. So the rate takes requests at the edges for the part that lies within.
+        """
         seen = [answer for answer in self._seen if from_s < answer.ended_s <= until_s]
         return LoadResult(
             requests=len(seen),
-            requests_per_s=len(seen) / (until_s - from_s),
+            requests_per_s=sum(answer.share(from_s, until_s) for answer in self._seen) / (until_s - from_s),
             first_token_ms=Quantiles.of([answer.first_token_ms for answer in seen]),
             latency_ms=Quantiles.of([answer.latency_ms for answer in seen]),
             failures=dict(self._failures),

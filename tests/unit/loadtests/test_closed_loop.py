@@ -56,6 +56,16 @@ async def test_it_counts_what_the_server_answered_within_the_time(serve_chat):
     assert len({body["messages"][0]["content"] for body in asked[:10]}) > 5
 
 
+async def test_the_rate_does_not_depend_on_how_many_bursts_end_in_time(serve_chat):
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.4)
+        return answer_with()
+
+    result = await run_load(Load(await serve_chat(handler), "small", users=2, duration_s=0.6))
+    assert result.requests == 2
+    assert result.requests_per_s == pytest.approx(2 / 0.4, rel=0.1)
+
+
 async def test_first_token_of_a_stream(serve_chat):
     async def handler(request: web.Request) -> web.StreamResponse:
         assert (await request.json())["stream"]
