@@ -42,7 +42,7 @@ SEED_MODEL = "seed"
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("small", 32, 3, 96, steps=5000, peak_rate=4e-3, emphasis=(2.4, 1.8, 0.6, 0.15, 0.05)),
+        Recipe("small", 32, 3, 96, steps=9000, peak_rate=4e-3, emphasis=(2.4, 1.8, 0.6, 0.15, 0.05)),
         Recipe("large", 192, 6, 512, steps=5000, peak_rate=1.5e-3),
         Recipe(SEED_MODEL, 128, 5, 384, steps=600, peak_rate=2e-3),
         *(Recipe(name, 128, 5, 384, steps=2000, peak_rate=2e-3, cluster=name, parent=SEED_MODEL) for name in DOMAINS),
