@@ -78,14 +78,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_schema(config: Mapping[str, Any], path: Path) -> None:
     """Serve's own schema, which lets unknown keys pass."""
-    from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
+    from ray.serve.config import AutoscalingConfig
+    from ray.serve.schema import DeploymentSchema, HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
 
     _refuse_unknown(config, ServeDeploySchema, str(path))
+    _refuse_unknown(config.get("http_options") or {}, HTTPOptionsSchema, f"{path}, http_options")
     for app in config["applications"]:
         where = f"{path}, application {app.get('name', 'default')!r}"
         _refuse_unknown(app, ServeApplicationSchema, where)
         for deployment in app.get("deployments", []):
-            _refuse_unknown(deployment, DeploymentSchema, f"{where}, deployment {deployment.get('name')!r}")
+            place = f"{where}, deployment {deployment.get('name')!r}"
+            _refuse_unknown(deployment, DeploymentSchema, place)
+            scaling = deployment.get("autoscaling_config")
+            if isinstance(scaling, Mapping):
+                _refuse_unknown(scaling, AutoscalingConfig, f"{place}, autoscaling_config")
     try:
         ServeDeploySchema.model_validate(config)
     except ValidationError as error:
