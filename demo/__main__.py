@@ -25,6 +25,7 @@ __all__ = ["app"]
 
 app = typer.Typer(help="The demo's tiny language models and the exam they sit.", no_args_is_help=True)
 _FOLDER = Path(__file__).parent
+_PAGE_CHARS = 130
 _WORK_FOLDER = _FOLDER / ".train"
 _EXPERTS_FOLDER = _FOLDER / "experts"
 
@@ -122,7 +123,9 @@ def table(
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        print_table(summary, Console())
+        console = Console()
+        # A file or a pipe has no width that a table would have to fit.
+        print_table(summary, console if console.is_terminal else Console(width=_PAGE_CHARS))
 
 
 @app.command()

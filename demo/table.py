@@ -7,16 +7,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer
 
 from demo.exam import sample_exam
 from demo.export import load_expert
-from demo.families import Task
+from demo.families import FAMILIES, Task
 from demo.sampling import sample_answers
 
 __all__ = ["grade", "print_table", "run_exam", "summarise"]
+
+_ORDER = [family.name for family in FAMILIES]
 
 Summary = dict[str, dict[str, dict[str, float]]]
 
@@ -55,25 +58,23 @@ def summarise(tasks: Sequence[Task], clusters: Sequence[str], quality: Qualities
         columns["small as good"] = (quality["small"] >= quality["large"]).astype(np.float64)
     for group, keys in groups.items():
         labels = np.asarray(keys)
-        order = dict.fromkeys(keys) if group == "family" else sorted(set(keys))
-        for key in order:
+        for key in sorted(set(keys), key=_ORDER.index if group == "family" else str):
             row = {name: float(values[labels == key].mean()) for name, values in columns.items()}
             summary.setdefault(group, {})[key] = row
     return summary
 
 
 def print_table(summary: Summary, console: Console) -> None:
-    """Print `summary` in percent, one column per expert."""
+    """Print `summary` in percent as a Markdown table, one column per expert."""
     columns = list(next(iter(summary["overall"].values())))
-    table = Table(title="Right answers (%)", title_justify="left")
-    table.add_column("prompts")
+    table = Table(title="Right answers (%)", title_justify="left", box=box.MARKDOWN)
+    table.add_column("prompts", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for group, rows in summary.items():
         for key, row in rows.items():
             label = key if group == "overall" else f"{group} {key}"
             table.add_row(label, *(f"{100 * row[column]:.1f}" for column in columns))
-        table.add_section()
     console.print(table)
 
 
