@@ -84,7 +84,8 @@ def install(device: str) -> None:
         backend = "cpu" if device == "cpu" else "auto"
         uv("pip", "install", "--no-deps", "--torch-backend", backend, torch, env=env)
     lists = [str(HERE / f"{device}.txt"), str(HERE / "dev.txt"), str(HERE / "bootstrap.txt")]
-    uv("pip", "sync", *lists, env=env)
+    # Compiled once here rather than by each of an engine's processes, where Python may not be allowed to write.
+    uv("pip", "sync", "--compile-bytecode", *lists, env=env)
     uv("pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".", env=env)
 
 

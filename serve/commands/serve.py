@@ -184,7 +184,7 @@ def _say_ready(console: Console, url: str, settings: dict[str, Any], seconds: fl
     if endpoint is None:
         return
     model = endpoint["args"].get("default_route") or next(iter(endpoint["args"]["experts"]))
-    body = '{"model": "%s", "messages": [{"role": "user", "content": "What is 3 plus 4?"}]}' % model  # noqa: UP031
+    body = '{"model": "%s", "messages": [{"role": "user", "content": "calculate 2 plus 3"}]}' % model  # noqa: UP031
     console.print("Try it:")
     console.print(
         f"  curl -i {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'", soft_wrap=True
