@@ -195,7 +195,7 @@ async def label(
 
 async def _prices(client: openai.AsyncOpenAI, models: Sequence[str], url: str) -> dict[str, dict[str, float]]:
     try:
-        offered = {card.id: card.model_dump() async for card in client.models.list()}
+        offered = {card.id: card.model_dump() async for card in client.with_options(max_retries=1).models.list()}
     except openai.OpenAIError as error:
         raise ParameterError(
             f"The endpoint {url} does not answer ({error}): start it, or give another --endpoint."
