@@ -100,28 +100,28 @@ class Router:
     async def _dispatch(self, request: Request, response: Response) -> None:
         path = request.path
         if path == "/v1/route":
-            await self._only("POST", request)
+            self._only("POST", request)
             body = await read_body(request)
             plan = self._plan(body, path)
             await response.json(plan.explain(), headers=plan.headers(attempts=0))
         elif path == "/health":
-            await self._only("GET", request)
+            self._only("GET", request)
             await self._send_health(response)
         elif path == "/v1/models":
-            await self._only("GET", request)
+            self._only("GET", request)
             await response.json({"object": "list", "data": [self._card(name) for name in self._names()]})
         elif path.startswith("/v1/models/"):
-            await self._only("GET", request)
+            self._only("GET", request)
             await self._send_model(unquote(path.removeprefix("/v1/models/")), response)
         elif path.startswith("/v1/"):
             if path in ("/v1/chat/completions", "/v1/completions"):
-                await self._only("POST", request)
+                self._only("POST", request)
             await self._relay(request, response)
         else:
             raise ApiError(404, f"There is nothing at {path}: the API lives under /v1.", code="not_found")
 
     @staticmethod
-    async def _only(method: str, request: Request) -> None:
+    def _only(method: str, request: Request) -> None:
         if request.method != method:
             raise ApiError(405, f"{request.path} takes {method}, not {request.method}.", code="method_not_allowed")
 

@@ -116,7 +116,7 @@ def llm_config_arguments(args: VLLMSettings) -> dict[str, Any]:
     engine = dict(args.engine_kwargs)
     deployment = {"graceful_shutdown_timeout_s": 60, **args.deployment_config}
     defaults: dict[str, Any] = {"accelerator_config": {"kind": args.device}}
-    if Path(args.model).expanduser().is_dir():
+    if Path(args.model).is_dir():
         env_vars["HF_HUB_OFFLINE"] = "1"
         defaults["callback_config"] = {"callback_class": "deployments.experts.local_checkpoint.LocalCheckpoint"}
     if args.device == "cpu":

@@ -136,8 +136,10 @@ class VLLMSettings(BaseModel):
     @field_validator("model")
     @classmethod
     def _model_can_be_found(cls, model: str) -> str:
-        looks_like_a_path = model.startswith((".", "/", "~")) or model.count("/") > 1
-        if looks_like_a_path and not Path(model).expanduser().is_dir():
+        if model.startswith("~"):
+            model = str(Path(model).expanduser())
+        looks_like_a_path = model.startswith((".", "/")) or model.count("/") > 1
+        if looks_like_a_path and not Path(model).is_dir():
             raise ValueError(
                 f"there is no directory {model!r} (relative paths start at {Path.cwd()}): "
                 "give a checkpoint's directory or the name of a model on the hub"
