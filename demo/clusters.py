@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from demo.exam import sample_exam
 from demo.families import DOMAINS, Task
-from routers.balanced import BalancedKMeans
 from routers.errors import DataError
 from routers.features import ClusterFeatures
+from routers.learning.balanced import BalancedKMeans
 
 __all__ = ["Clusters", "find_clusters"]
 

@@ -1,13 +1,14 @@
 """Learned routers: which expert should answer a prompt. No Ray and no HTTP; a notebook can use it alone."""
 
 from routers.artifact import load_router, save_router
-from routers.balanced import BalancedKMeans
 from routers.base import Prediction, Router, TwoModelRouter
 from routers.data import RoutingData
 from routers.errors import ArtifactError, DataError, NotFittedError, ParameterError, PointsmanError
 from routers.evaluate import Outcome, ThresholdPoint, choose_threshold, evaluate, sweep_thresholds
-from routers.features import ClusterFeatures, TfidfFeatures
+from routers.features import ClusterFeatures, TfidfFeatures, TfidfSvdFeatures, list_features, make_features
+from routers.learning.balanced import BalancedKMeans
 from routers.policy import Decision, Policy, check_policy, choose, decide
+from routers.prompt import Prompt
 from routers.registry import RouterInfo, list_routers, make_router
 from routers.text import conversation_text, prompt_text
 
@@ -23,10 +24,12 @@ __all__ = [
     "PointsmanError",
     "Policy",
     "Prediction",
+    "Prompt",
     "Router",
     "RouterInfo",
     "RoutingData",
     "TfidfFeatures",
+    "TfidfSvdFeatures",
     "ThresholdPoint",
     "TwoModelRouter",
     "check_policy",
@@ -35,8 +38,10 @@ __all__ = [
     "conversation_text",
     "decide",
     "evaluate",
+    "list_features",
     "list_routers",
     "load_router",
+    "make_features",
     "make_router",
     "prompt_text",
     "save_router",

@@ -19,11 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from routers.base import Router, RouterState, TwoModelRouter
 from routers.errors import ArtifactError, PointsmanError
+from routers.migrate import FORMAT_VERSION, check_version, migrate
 from routers.registry import make_router
 
 __all__ = ["FORMAT_VERSION", "check_place", "load_router", "save_router"]
-
-FORMAT_VERSION = 1
 
 _KIND = "pointsman-router"
 _JSON = "router.json"
@@ -53,7 +52,7 @@ class _Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: Literal["pointsman-router"]
-    format_version: Literal[1]
+    format_version: int
     name: str
     parameters: dict[str, Any]
     experts: Annotated[list[str], Field(min_length=1)]
@@ -133,7 +132,7 @@ def load_router(path: str | Path, *, max_bytes: int = 2**30) -> Router:
     try:
         manifest = _manifest(source)
         tensors = _tensors(source, manifest, max_bytes)
-        return _built(manifest, tensors)
+        return _built(*_newest(manifest, tensors))
     except ArtifactError:
         raise
     except PointsmanError as error:
@@ -150,11 +149,10 @@ def _manifest(source: Path) -> _Manifest:
         raise ArtifactError(f"{source / _JSON} is not JSON, or only part of it: {_AGAIN}.") from None
     if not isinstance(fields, dict) or fields.get("kind") != _KIND:
         raise ArtifactError(f"{source / _JSON} does not describe a Pointsman router: give a router's directory.")
-    version = fields.get("format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise ArtifactError(
-            f"The router at {source} has format version {version}, not {FORMAT_VERSION}: update Pointsman."
-        )
+    try:
+        check_version(fields.get("format_version"))
+    except ArtifactError as error:
+        raise ArtifactError(f"The router at {source} cannot be used: {error}") from None
     try:
         manifest = _Manifest.model_validate(fields)
     except ValidationError as error:
@@ -181,6 +179,13 @@ def _tensors(source: Path, manifest: _Manifest, max_bytes: int) -> dict[str, NDA
     except (SafetensorError, KeyError, ValueError, TypeError):
         raise ArtifactError(f"{path} is not a safetensors file: {_AGAIN}.") from None
     return loaded
+
+
+def _newest(manifest: _Manifest, tensors: dict[str, NDArray[Any]]) -> tuple[_Manifest, dict[str, NDArray[Any]]]:
+    if manifest.format_version == FORMAT_VERSION:
+        return manifest, tensors
+    fields, tensors = migrate(manifest.model_dump(), tensors)
+    return _Manifest.model_validate(fields), tensors
 
 
 def _built(manifest: _Manifest, tensors: dict[str, NDArray[Any]]) -> Router:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -30,13 +31,17 @@ class Prediction:
         quality: (n, n_experts) float32 in [0, 1], predicted quality of each expert's answer.
         large_needed: (n,) float32 in [0, 1], of two-model routers: how likely the large model is needed.
         choice: (n,) index into `experts_`, of routers that choose by other means than the best quality.
-        novelty: (n,) float32 >= 0, of routers that know how far a prompt is from their training data.
+        novelty: (n,) float32 >= 0, of routers that know how far a prompt is from their training data; 1.0 is its edge.
+        confidence: (n,) float32 in [0, 1], how sure the router is of its choice. Where a method has nothing better
+            it is |2 p - 1| for a two-model router's p = `large_needed`, else the lead of the best predicted quality
+            over the second best. Scales differ between methods.
     """
 
     quality: NDArray[np.float32]
     large_needed: NDArray[np.float32] | None = None
     choice: NDArray[np.int64] | None = None
     novelty: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,35 @@ class Router(Estimator, ABC):
         self._fit(chosen, progress or _no_progress)
         return self
 
+    def adapt(self, data: RoutingData, progress: Progress | None = None) -> Self:
+        """Go on learning from a small set of prompts as they will be asked, from what is known already.
+
+        Features and experts stay as they are; so does a threshold, which is best chosen anew afterwards. Mean
+        costs become those of the new data. What each method does with it, its `_adapt` says.
+
+        Raises:
+            NotFittedError: the router has not been trained.
+            DataError: the data lacks one of the router's experts, or an answer.
+        """
+        self.check_fitted()
+        chosen = data.select(self.experts_)
+        check_complete(chosen)
+        self._adapt(chosen, progress or _no_progress)
+        self.cost_ = chosen.cost().mean(axis=0)
+        noted = {"prompts": len(chosen.texts), "data_sha256": chosen.content_hash()}
+        self.summary_ = {**self.summary_, "adapted": [*self.summary_.get("adapted", []), noted]}
+        return self
+
+    @property
+    def slow(self) -> bool:
+        """Whether a decision takes more than about a millisecond, so that an event loop must not wait for it."""
+        return False
+
+    @property
+    def knows_novelty(self) -> bool:
+        """Whether predictions say how far a prompt is from the training data."""
+        return False
+
     def predict(self, prompts: Sequence[str]) -> Prediction:
         """All there is to say of prompts, (n,), in one pass.
 
@@ -116,7 +150,16 @@ class Router(Estimator, ABC):
             NotFittedError: the router has not been trained.
         """
         self.check_fitted()
-        return self._predict(prompts)
+        return _with_confidence(self._predict(prompts))
+
+    async def predict_async(self, prompts: Sequence[str]) -> Prediction:
+        """The same as `predict`, without holding up the event loop.
+
+        Raises:
+            NotFittedError: the router has not been trained.
+        """
+        self.check_fitted()
+        return _with_confidence(await self._predict_async(prompts))
 
     def predict_quality(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """Predicted quality of each expert's answer to prompts (n,): (n, n_experts) float32 in [0, 1].
@@ -151,7 +194,13 @@ class Router(Estimator, ABC):
     def _fit(self, data: RoutingData, progress: Progress) -> None: ...
 
     @abstractmethod
+    def _adapt(self, data: RoutingData, progress: Progress) -> None: ...
+
+    @abstractmethod
     def _predict(self, prompts: Sequence[str]) -> Prediction: ...
+
+    async def _predict_async(self, prompts: Sequence[str]) -> Prediction:
+        return await asyncio.to_thread(self._predict, prompts) if self.slow else self._predict(prompts)
 
     @abstractmethod
     def state(self) -> RouterState:
@@ -245,6 +294,19 @@ def check_complete(data: RoutingData) -> None:
             f"Prompt {prompt_id!r} has no answer of expert {expert!r} ({int(missing.sum())} such gaps): "
             "label it, or leave the prompt or the expert out."
         )
+
+
+def _with_confidence(prediction: Prediction) -> Prediction:
+    if prediction.confidence is not None:
+        return prediction
+    if prediction.large_needed is not None:
+        confidence = np.abs(2 * prediction.large_needed - 1)
+    elif prediction.quality.shape[1] == 1:
+        confidence = np.ones(len(prediction.quality), dtype=np.float32)
+    else:
+        best = np.partition(prediction.quality, -2, axis=1)[:, -2:]
+        confidence = best[:, 1] - best[:, 0]
+    return replace(prediction, confidence=confidence.astype(np.float32))
 
 
 def _no_progress(doing: str, share: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers.errors import DataError
+from routers.prompt import Prompt, side_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,6 +110,21 @@ class RoutingData:
     def texts(self) -> list[str]:
         """Text of each prompt."""
         return self.prompts["prompt"].tolist()
+
+    def inputs(self, side: Sequence[str] | None = None) -> list[str]:
+        """What routers read of each prompt: its text, with side information where some is asked for.
+
+        Args:
+            side: names of columns, or of keys in `metadata` where that holds objects (as JSON or as they are). The
+                first row of a prompt says its values.
+
+        Raises:
+            DataError: neither a column nor the metadata of any prompt has one of the names.
+        """
+        if not side:
+            return self.texts
+        first = self._frame.drop_duplicates("prompt_id")
+        return [Prompt(text, values) for text, values in zip(self.texts, side_values(first, side), strict=True)]
 
     @cached_property
     def experts(self) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ class Policy(BaseModel):
         novelty: novelty from which a prompt goes to the router's fallback expert (1.0: the limit learned from
         the
             training data). Left out: the router's own limit, if it has one.
+        confidence: confidence in [0, 1] below which a prompt goes to the router's fallback expert (its scale is the
+            method's own, see `Prediction`). Left out: never.
         quality_cost: choose by predicted quality - quality_cost x (cost / cost of the dearest expert),
         instead of
             the threshold or the router's own choice: how much quality the dearest answer must gain to be
@@ -42,6 +44,7 @@ class Policy(BaseModel):
     budget: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     experts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     novelty: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     quality_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     @classmethod
@@ -74,6 +77,7 @@ class Decision:
         threshold: threshold that the score was compared with; None where there is none.
         qualities: predicted quality by expert.
         novelty: distance from the training data (1.0: its edge); None where the router cannot say.
+        confidence: how sure the router is of its choice, in [0, 1].
         reason: in plain words.
     """
 
@@ -82,6 +86,7 @@ class Decision:
     threshold: float | None
     qualities: dict[str, float]
     novelty: float | None
+    confidence: float
     reason: str
 
 
@@ -99,7 +104,7 @@ def check_policy(router: Router, policy: Policy) -> None:
         raise ParameterError(f"Router {router.name!r} has no threshold: leave 'threshold' out of the policy.")
     if policy.threshold is not None and policy.quality_cost is not None:
         raise ParameterError("A policy takes 'threshold' or 'quality_cost', not both: leave one out.")
-    if policy.novelty is not None and router.novelty_limit_ is None:
+    if policy.novelty is not None and not router.knows_novelty:
         raise ParameterError(f"Router {router.name!r} knows no novelty: leave 'novelty' out of the policy.")
     _candidates(router, policy)
 
@@ -129,6 +134,7 @@ def choose(router: Router, prediction: Prediction, row: int, policy: Policy) -> 
         threshold=threshold,
         qualities=dict(zip(router.experts_, quality.tolist(), strict=True)),
         novelty=novelty,
+        confidence=_confidence(prediction, row),
         reason=reason,
     )
 
@@ -165,6 +171,10 @@ def _pick(
         novelty = float(prediction.novelty[row])
         if novelty > limit:
             return fallback, None, f"novelty {novelty:.3f} is above {limit:g}: unlike the training prompts"
+    if policy.confidence is not None and fallback in candidates:
+        confidence = _confidence(prediction, row)
+        if confidence < policy.confidence:
+            return fallback, None, f"confidence {confidence:.3f} is below {policy.confidence:g}"
     if policy.quality_cost is not None:
         return _best_trade(router, prediction, row, policy.quality_cost, candidates)
     if isinstance(router, TwoModelRouter) and prediction.large_needed is not None:
@@ -176,6 +186,10 @@ def _pick(
     if prediction.choice is not None and int(prediction.choice[row]) in candidates:
         return int(prediction.choice[row]), None, "the router's choice for prompts like this"
     return _best_trade(router, prediction, row, 0.0, candidates)
+
+
+def _confidence(prediction: Prediction, row: int) -> float:
+    return 1.0 if prediction.confidence is None else float(prediction.confidence[row])
 
 
 def _best_trade(

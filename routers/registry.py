@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from routers.base import Router
-from routers.cluster import ClusterRouter
 from routers.errors import ParameterError
-from routers.hybrid import HybridTransRouter
+from routers.methods.cluster import ClusterRouter
+from routers.methods.hybrid import HybridDetRouter, HybridProbRouter, HybridTransRouter
 
 __all__ = ["RouterInfo", "list_routers", "make_router"]
 
-_ROUTERS: dict[str, type[Router]] = {cls.name: cls for cls in (HybridTransRouter, ClusterRouter)}
+_CLASSES: tuple[type[Router], ...] = (
+    ClusterRouter,
+    HybridDetRouter,
+    HybridProbRouter,
+    HybridTransRouter,
+)
+_ROUTERS: dict[str, type[Router]] = {cls.name: cls for cls in _CLASSES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 # The extras of pyproject.toml that a package's imports come from.
 EXTRAS_OF = {
-    "routers": ["torch"],
+    "routers": ["torch", "encoders"],
     "deployments": ["serve", "cpu", "gpu"],
     "serve": ["serve"],
     "demo": ["demo", "torch"],

@@ -152,7 +152,7 @@ def test_foreign_json(saved: Path, text: str) -> None:
         (lambda f: f["calibration"].update(threshold=7), "threshold"),
         (lambda f: f.pop("summary"), "wrong at 'summary'"),
         (lambda f: f.update(code="import os"), "wrong at 'code'"),
-        (lambda f: f.update(format_version="1"), "format_version"),
+        (lambda f: f.update(format_version="1"), "unknown format version '1'"),
     ],
 )
 def test_forged_json(saved: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:

@@ -63,7 +63,7 @@ def check_predictions(router: Router, texts: list[str]) -> None:
         assert needed.shape == (len(texts),)
         assert ((needed >= 0) & (needed <= 1)).all()
     novelty = router.novelty(texts)
-    assert (novelty is None) == (router.novelty_limit_ is None)
+    assert (novelty is None) == (not router.knows_novelty)
     if novelty is not None:
         assert novelty.shape == (len(texts),)
         assert (np.isfinite(novelty) & (novelty >= 0)).all()

@@ -23,7 +23,13 @@ class Told:
     name: ClassVar[str] = "told"
     prediction: Prediction
 
+    @property
+    def knows_novelty(self) -> bool:
+        return self.prediction.novelty is not None
+
     def _fit(self, data: object, progress: Progress) -> None: ...
+
+    def _adapt(self, data: object, progress: Progress) -> None: ...
 
     def _predict(self, prompts: Sequence[str]) -> Prediction:
         return self.prediction

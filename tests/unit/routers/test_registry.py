@@ -19,7 +19,7 @@ def test_every_router_is_described() -> None:
 
 
 def test_errors_name_the_choices() -> None:
-    with pytest.raises(ParameterError, match="no router 'hybird': choose one of cluster, hybrid-trans"):
+    with pytest.raises(ParameterError, match=r"no router 'hybird': choose one of .*hybrid-trans"):
         make_router("hybird")
     with pytest.raises(ParameterError, match="no parameter 'k'"):
         make_router("cluster", k=3)

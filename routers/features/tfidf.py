@@ -5,122 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from routers.errors import ArtifactError, DataError, NotFittedError
-from routers.estimator import Estimator
-from routers.tfidf import SparseRow, Tfidf, decode_terms, encode_terms, stack_rows
+from routers.errors import DataError, NotFittedError
+from routers.features.base import Features, FloatArray, SparseRows, Tensors, clip_text
+from routers.features.tensors import checked_tensor
+from routers.features.terms import SparseRow, Tfidf, encode_terms, restore_terms
 
-__all__ = ["ClusterFeatures", "TfidfFeatures", "checked_tensor", "clip_text"]
+__all__ = ["TfidfFeatures"]
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-FloatArray = NDArray[np.float32]
-Tensors = dict[str, NDArray[Any]]
-
-_TOKEN = re.compile(r"\b(?:\d\w*|\w\w+)\b")
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 _RUN = re.compile(r"0+|A+|a+|[^0Aa\s]")
 _LONGEST_RUN = 16
 _CLIP = 4.0
 
 
-def clip_text(text: str, max_chars: int) -> str:
-    """The text itself, or its first and last halves of `max_chars` characters where it is longer."""
-    if len(text) <= max_chars:
-        return text
-    half = max_chars // 2
-    return f"{text[:half]}\n{text[-half:]}"
-
-
-class ClusterFeatures(Estimator):
-    """C-BTM's features for clustering: TF-IDF of words, truncated SVD, unit Euclidean length.
-
-    Numbers fold to one term, English stop words are left out. A prompt without a known word becomes the zero
-    vector.
-
-    Args:
-        n_components: dimensions kept by the SVD (C-BTM: 100), or fewer where the data has fewer.
-        max_terms: most words kept.
-        max_chars: characters of a prompt that are read (first and last half of them in longer ones).
-        random_state: seed of the randomised SVD.
-
-    Attributes:
-        components_: (n_terms, n_dimensions) float32, from TF-IDF weights to dimensions.
-    """
-
-    def __init__(
-        self,
-        n_components: int = 100,
-        *,
-        max_terms: int = 20_000,
-        max_chars: int = 2048,
-        random_state: int = 0,
-    ) -> None:
-        self.n_components = n_components
-        self.max_terms = max_terms
-        self.max_chars = max_chars
-        self.random_state = random_state
-
-    def fit(self, texts: Sequence[str], y: Any = None) -> Self:
-        """Learn words and dimensions from texts, (n_texts,); y is ignored.
-
-        Raises:
-            DataError: there are no texts.
-        """
-        from sklearn.decomposition import TruncatedSVD
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-        if not len(texts):
-            raise DataError("Features cannot be learned from no texts: give at least one prompt.")
-        self._tfidf = Tfidf(_cluster_terms, max_terms=self.max_terms)
-        clipped = [clip_text(text, self.max_chars) for text in texts]
-        weights = self._tfidf.fit(clipped, leave_out=ENGLISH_STOP_WORDS).matrix(clipped)
-        dimensions = min(self.n_components, *weights.shape)
-        if len(self._tfidf.terms) > 1:
-            svd = TruncatedSVD(dimensions, random_state=self.random_state).fit(weights)
-            self.components_ = np.ascontiguousarray(svd.components_.T, dtype=np.float32)
-        else:
-            self.components_ = np.eye(len(self._tfidf.terms), 1, dtype=np.float32)
-        return self
-
-    def transform(self, texts: Sequence[str]) -> FloatArray:
-        """Features of each text, (n_texts, n_dimensions) float32, rows of length 1 (or 0)."""
-        if not hasattr(self, "components_"):
-            raise NotFittedError("These ClusterFeatures know no words yet: call fit first.")
-        features = np.empty((len(texts), self.components_.shape[1]), dtype=np.float32)
-        for i, text in enumerate(texts):
-            columns, weights = self._tfidf.row(clip_text(text, self.max_chars))
-            features[i] = weights @ self.components_[columns]
-        length = np.sqrt((features**2).sum(axis=1, keepdims=True))
-        unit: FloatArray = np.divide(features, length, out=np.zeros_like(features), where=length > 1e-6)
-        return unit
-
-    def tensors(self) -> Tensors:
-        """The learned state, for saving."""
-        return {
-            "terms": encode_terms(self._tfidf.terms),
-            "idf": self._tfidf.idf,
-            "components": self.components_,
-        }
-
-    def restore(self, tensors: Mapping[str, NDArray[Any]]) -> Self:
-        """Take the state that `tensors` gave.
-
-        Raises:
-            ArtifactError: a tensor is missing or of the wrong type or shape.
-        """
-        self._tfidf = Tfidf(_cluster_terms, max_terms=self.max_terms)
-        n_terms = _restore_terms(self._tfidf, tensors, "terms", "idf")
-        self.components_ = checked_tensor(tensors, "components", np.float32, (n_terms, None))
-        return self
-
-
-class TfidfFeatures(Estimator):
+class TfidfFeatures(Features):
     """Features for telling hard prompts from easy ones: what is asked (words), of what size (shapes, counts).
 
     Three blocks side by side, each with weights of about the same size:
@@ -138,6 +42,9 @@ class TfidfFeatures(Estimator):
         max_chars: characters of a prompt that are read (first and last half of them in longer ones).
     """
 
+    kind: ClassVar[str] = "tfidf"
+    dense: ClassVar[bool] = False
+
     count_names = (
         "characters",
         "words",
@@ -150,7 +57,13 @@ class TfidfFeatures(Estimator):
         "other characters",
     )
 
-    def __init__(self, max_terms: int = 20_000, *, min_documents: int = 2, max_chars: int = 2048) -> None:
+    def __init__(
+        self,
+        max_terms: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000,
+        *,
+        min_documents: Annotated[int, Field(ge=1)] = 2,
+        max_chars: Annotated[int, Field(ge=2, le=1_000_000)] = 2048,
+    ) -> None:
         self.max_terms = max_terms
         self.min_documents = min_documents
         self.max_chars = max_chars
@@ -191,9 +104,9 @@ class TfidfFeatures(Estimator):
         columns = np.concatenate([words, shapes + n_words, np.arange(n_terms, n_terms + len(counts))])
         return columns, np.concatenate([word_weights, shape_weights, counts / _CLIP], dtype=np.float32)
 
-    def transform(self, texts: Sequence[str]) -> csr_array[Any]:
-        """Features of texts, sparse (n_texts, n_features_) float32."""
-        return stack_rows([self.row(text) for text in texts], self.n_features_)
+    def transform(self, texts: Sequence[str]) -> SparseRows:
+        """Features of texts, (n_texts, n_features_)."""
+        return SparseRows([self.row(text) for text in texts], self.n_features_)
 
     def tensors(self) -> Tensors:
         """The learned state, for saving."""
@@ -212,8 +125,8 @@ class TfidfFeatures(Estimator):
             ArtifactError: a tensor is missing or of the wrong type or shape.
         """
         self._make_blocks()
-        _restore_terms(self._words, tensors, "words", "words_idf")
-        _restore_terms(self._shapes, tensors, "shapes", "shapes_idf")
+        restore_terms(self._words, tensors, "words", "words_idf")
+        restore_terms(self._shapes, tensors, "shapes", "shapes_idf")
         self._scale = checked_tensor(tensors, "scale", np.float32, (2, len(self.count_names)))
         return self
 
@@ -225,41 +138,6 @@ class TfidfFeatures(Estimator):
         }
         self._words = Tfidf(_word_terms, **limits)
         self._shapes = Tfidf(_shape_terms, **limits)
-
-
-def checked_tensor(
-    tensors: Mapping[str, NDArray[Any]], name: str, dtype: type[np.generic], shape: tuple[int | None, ...]
-) -> NDArray[Any]:
-    """The named tensor, if it has this type and shape (None: any length).
-
-    Raises:
-        ArtifactError: it has not.
-    """
-    if name not in tensors:
-        raise ArtifactError(f"The router file lacks the tensor {name!r}: train and save the router again.")
-    tensor = tensors[name]
-    fits = len(tensor.shape) == len(shape) and all(
-        want is None or want == got for want, got in zip(shape, tensor.shape, strict=True)
-    )
-    if tensor.dtype != np.dtype(dtype) or not fits:
-        raise ArtifactError(
-            f"The tensor {name!r} of the router file is {tensor.dtype}{list(tensor.shape)}, not "
-            f"{np.dtype(dtype)}{['any' if n is None else n for n in shape]}: train and save the router again."
-        )
-    if np.issubdtype(dtype, np.floating) and not np.isfinite(tensor).all():
-        raise ArtifactError(f"The tensor {name!r} of the router file is not finite: train and save the router again.")
-    return tensor
-
-
-def _restore_terms(tfidf: Tfidf, tensors: Mapping[str, NDArray[Any]], terms_name: str, idf_name: str) -> int:
-    terms = decode_terms(checked_tensor(tensors, terms_name, np.uint8, (None,)))
-    tfidf.restore(terms, checked_tensor(tensors, idf_name, np.float32, (len(terms),)))
-    return len(terms)
-
-
-def _cluster_terms(text: str) -> list[str]:
-    tokens = _TOKEN.findall(text.lower())
-    return ["#number" if token[0].isdigit() else token for token in tokens]
 
 
 def _word_terms(text: str) -> list[str]:

@@ -3,7 +3,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from routers import ArtifactError
-from routers.tfidf import Tfidf, decode_terms, encode_terms
+from routers.features.terms import Tfidf, decode_terms, encode_terms
 
 TEXTS = ["a b b c", "b c d", "", "a a a e", "zz b", "c b a"]
 

@@ -7,18 +7,19 @@ slow for a single text and whose state can only be pickled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routers.errors import ArtifactError
+from routers.features.tensors import checked_tensor
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["SparseRow", "Tfidf", "decode_terms", "encode_terms", "stack_rows"]
+__all__ = ["SparseRow", "Tfidf", "decode_terms", "encode_terms", "restore_terms", "stack_rows"]
 
 SparseRow = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Column indices and values of one row; both (n_nonzero,)."""
@@ -117,3 +118,14 @@ def decode_terms(encoded: NDArray[np.uint8]) -> list[str]:
     if len(set(terms)) != len(terms):
         raise ArtifactError("The router's vocabulary repeats a term: train and save it again.")
     return terms
+
+
+def restore_terms(tfidf: Tfidf, tensors: Mapping[str, NDArray[Any]], terms_name: str, idf_name: str) -> int:
+    """Give back terms and idf saved under these names; returns how many terms there are.
+
+    Raises:
+        ArtifactError: a tensor is missing or of the wrong type or shape.
+    """
+    terms = decode_terms(checked_tensor(tensors, terms_name, np.uint8, (None,)))
+    tfidf.restore(terms, checked_tensor(tensors, idf_name, np.float32, (len(terms),)))
+    return len(terms)

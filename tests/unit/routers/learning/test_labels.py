@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from routers import DataError, ParameterError
-from routers.labels import deterministic_labels, find_relaxation, mean_gap, relaxed_labels
+from routers.learning.labels import deterministic_labels, find_relaxation, mean_gap, relaxed_labels
 
 NAN = float("nan")
 

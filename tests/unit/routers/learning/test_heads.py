@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from routers.heads import HeadSettings, ProbabilityHead
-from routers.tfidf import SparseRow
+from routers.features import SparseRows
+from routers.learning.heads import HeadSettings, ProbabilityHead
 
 KINDS = ["linear", "mlp"]
 
@@ -13,9 +13,9 @@ def no_progress(doing: str, share: float) -> None:
     assert 0 <= share <= 1
 
 
-def rows_of(x: csr_array) -> list[SparseRow]:
+def rows_of(x: csr_array) -> SparseRows:
     pairs = zip(x.indptr, x.indptr[1:], strict=False)
-    return [(x.indices[a:b].astype(np.int64), x.data[a:b]) for a, b in pairs]
+    return SparseRows([(x.indices[a:b].astype(np.int64), x.data[a:b]) for a, b in pairs], x.shape[1])
 
 
 def problem(n: int = 600) -> tuple[csr_array, np.ndarray]:

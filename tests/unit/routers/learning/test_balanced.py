@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from routers.balanced import BalancedKMeans, balanced_assignment
 from routers.errors import DataError, NotFittedError, ParameterError
+from routers.learning.balanced import BalancedKMeans, balanced_assignment
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(7, 3), (40, 4), (101, 10), (3, 5), (64, 1)])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from routers import BalancedKMeans, ClusterFeatures, ParameterError, RoutingData
-from routers.cluster import ClusterRouter
+from routers.methods.cluster import ClusterRouter
 
 SUM, LETTERS, FAR = "What is 1 + 2 ?", "Sort the letters ABC in order", "zebra quagga"
 

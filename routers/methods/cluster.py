@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from routers.balanced import BalancedKMeans
-from routers.base import Prediction, Progress, Router, RouterState
+from routers.base import Prediction, Progress, RouterState
 from routers.errors import ArtifactError, ParameterError
-from routers.features import ClusterFeatures, checked_tensor
+from routers.featured import FeatureRouter
+from routers.features import FeatureSpec, Rows, checked_tensor
+from routers.learning.balanced import BalancedKMeans
 
 if TYPE_CHECKING:
     from routers.data import RoutingData
@@ -23,7 +23,7 @@ _FARTHEST = 2.0
 """Largest distance of two vectors of unit length; prompts without a known word are put there."""
 
 
-class ClusterRouter(Router):
+class ClusterRouter(FeatureRouter):
     """Sends a prompt to the expert of the nearest cluster.
 
     Clusters are C-BTM's: `ClusterFeatures`, then `BalancedKMeans`. The expert of a cluster is the one with
@@ -42,20 +42,21 @@ class ClusterRouter(Router):
             fallback; None: never.
         quantile: share of the training prompts that count as near.
         temperature: T of the weights (C-BTM: 0.1).
-        n_components: dimensions of the features.
-        max_terms: most words kept as features.
-        max_chars: characters of a prompt that are read (first and last half of them in longer ones).
+        features: which features are clustered; their rows must be dense.
+        side: names of the side information to read beside the text.
         seed: of the SVD, the initial centroids and the shuffles.
 
     Attributes:
         centers_: (n_clusters, n_dimensions) float32.
         quality_: (n_clusters, n_experts) float32, mean quality of each expert in each cluster.
         choice_: (n_clusters,) int64, index into `experts_` of each cluster's expert.
+        count_: (n_clusters,) training prompts nearest to each centroid.
         limit_: distance at which novelty is 1.0.
     """
 
     name: ClassVar[str] = "cluster"
     paper: ClassVar[str] = "Expert Router, arXiv 2404.15153; C-BTM, arXiv 2303.14177"
+    dense_features: ClassVar[bool] = True
     describes: ClassVar[str] = "The expert of the nearest of several equally large clusters of prompts."
 
     def __init__(
@@ -66,9 +67,8 @@ class ClusterRouter(Router):
         max_drop: Annotated[float, Field(ge=0, le=1)] | None = None,
         quantile: Annotated[float, Field(gt=0, le=1)] = 0.99,
         temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1,
-        n_components: Annotated[int, Field(ge=1, le=10_000)] = 100,
-        max_terms: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000,
-        max_chars: Annotated[int, Field(ge=2, le=1_000_000)] = 2048,
+        features: FeatureSpec = "c-btm",
+        side: list[str] | None = None,
         seed: Annotated[int, Field(ge=0, lt=2**32)] = 0,
     ) -> None:
         self.fallback = fallback
@@ -76,9 +76,8 @@ class ClusterRouter(Router):
         self.max_drop = max_drop
         self.quantile = quantile
         self.temperature = temperature
-        self.n_components = n_components
-        self.max_terms = max_terms
-        self.max_chars = max_chars
+        self.features = features
+        self.side = side
         self.seed = seed
 
     def _fallback(self, data: RoutingData) -> str:
@@ -91,17 +90,17 @@ class ClusterRouter(Router):
 
     def _fit(self, data: RoutingData, progress: Progress) -> None:
         progress("features", 0.0)
-        self.features_ = self._features().fit(data.texts)
-        x = self.features_.transform(data.texts)
+        x = np.asarray(self._learn_features(data))
         progress("clusters", 0.3)
-        specialists = [i for i, expert in enumerate(self.experts_) if expert != self.fallback]
-        n_clusters = min(self.n_clusters or max(len(specialists), 1), len(x))
+        n_clusters = min(self.n_clusters or max(len(self._specialists()), 1), len(x))
         kmeans = BalancedKMeans(n_clusters, random_state=self.seed).fit(x)
         self.centers_ = kmeans.cluster_centers_.astype(np.float32)
         distance = self._distances(x)
         progress("experts", 0.9)
-        self.quality_ = _means(distance.argmin(axis=1), data.quality(), n_clusters)
-        self.choice_ = self._experts_of_clusters(specialists)
+        nearest = distance.argmin(axis=1)
+        self.quality_ = _means(nearest, data.quality(), n_clusters)
+        self.count_ = np.bincount(nearest, minlength=n_clusters).astype(np.int64)
+        self.choice_ = self._experts_of_clusters()
         self.limit_ = max(float(np.quantile(distance.min(axis=1), self.quantile)), 1e-3)
         self.novelty_limit_ = 1.0
         self.summary_ = {
@@ -111,8 +110,21 @@ class ClusterRouter(Router):
         }
         progress("experts", 1.0)
 
-    def _experts_of_clusters(self, specialists: list[int]) -> NDArray[np.int64]:
+    def _adapt(self, data: RoutingData, progress: Progress) -> None:
+        """Clusters stay; each one's mean qualities become those of old and new prompts together."""
+        nearest = self._distances(np.asarray(self._rows_of(data))).argmin(axis=1)
+        new, count = data.quality(), np.bincount(nearest, minlength=len(self.count_))
+        sums = self.quality_ * self.count_[:, None]
+        np.add.at(sums, nearest, new)
+        self.count_ = self.count_ + count
+        known = self.count_ > 0
+        self.quality_[known] = (sums[known] / self.count_[known, None]).astype(np.float32)
+        self.choice_ = self._experts_of_clusters()
+        progress("experts", 1.0)
+
+    def _experts_of_clusters(self) -> NDArray[np.int64]:
         fallback = self.experts_.index(self.fallback_)
+        specialists = self._specialists()
         if not specialists:
             return np.full(len(self.quality_), fallback)
         by_cost = np.array(sorted(specialists, key=lambda i: self.cost_[i]))
@@ -122,8 +134,11 @@ class ClusterRouter(Router):
             best[drop > self.max_drop] = fallback
         return best
 
-    def _predict(self, prompts: Sequence[str]) -> Prediction:
-        distance = self._distances(self.features_.transform(prompts))
+    def _specialists(self) -> list[int]:
+        return [i for i, expert in enumerate(self.experts_) if expert != self.fallback]
+
+    def _predict_rows(self, rows: Rows) -> Prediction:
+        distance = self._distances(np.asarray(rows))
         closeness = -(distance**2) / self.temperature
         weights = np.exp(closeness - closeness.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
@@ -141,23 +156,10 @@ class ClusterRouter(Router):
         distance[~x.any(axis=1)] = _FARTHEST
         return distance
 
-    def _features(self) -> ClusterFeatures:
-        return ClusterFeatures(
-            self.n_components, max_terms=self.max_terms, max_chars=self.max_chars, random_state=self.seed
-        )
-
     def state(self) -> RouterState:
         """What was learned, for saving."""
-        return RouterState(
-            features={"kind": "tfidf-svd", **self.features_.get_params()},
-            calibration={"limit": self.limit_},
-            tensors={
-                **self.features_.tensors(),
-                "centers": self.centers_,
-                "quality": self.quality_,
-                "choice": self.choice_,
-            },
-        )
+        tables = {"centers": self.centers_, "quality": self.quality_, "choice": self.choice_, "count": self.count_}
+        return self._feature_state({"limit": self.limit_}, tables)
 
     def restore(self, state: RouterState) -> None:
         """Take what `state` gave.
@@ -166,13 +168,13 @@ class ClusterRouter(Router):
             ArtifactError: a value or tensor is missing or of the wrong type, shape or range.
         """
         self.limit_ = state.number("limit")
-        self.features_ = self._features().restore(state.tensors)
-        n_dimensions = self.features_.components_.shape[1]
+        n_dimensions = self._restore_features(state)
         self.centers_ = checked_tensor(state.tensors, "centers", np.float32, (None, n_dimensions))
         n_clusters, n_experts = len(self.centers_), len(self.experts_)
         self.quality_ = checked_tensor(state.tensors, "quality", np.float32, (n_clusters, n_experts))
         self.choice_ = checked_tensor(state.tensors, "choice", np.int64, (n_clusters,))
-        in_range = ((self.choice_ >= 0) & (self.choice_ < n_experts)).all()
+        self.count_ = checked_tensor(state.tensors, "count", np.int64, (n_clusters,))
+        in_range = (self.count_ >= 0).all() and ((self.choice_ >= 0) & (self.choice_ < n_experts)).all()
         if self.limit_ <= 0 or not n_clusters or not in_range:
             raise ArtifactError("The cluster router's tables do not fit together: train and save it again.")
 

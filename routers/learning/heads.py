@@ -1,25 +1,20 @@
-"""Small heads that turn sparse features into calibrated probabilities, trained on soft labels."""
+"""Small heads that turn features into calibrated probabilities, trained on soft labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routers.base import Progress
 from routers.errors import ParameterError
-from routers.features import checked_tensor
-from routers.tfidf import SparseRow
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from routers.features import FloatArray, Rows, as_matrix, checked_tensor
 
 __all__ = ["HeadSettings", "ProbabilityHead"]
 
-FloatArray = NDArray[np.float32]
 Layers = list[tuple[FloatArray, FloatArray]]
 
 _BATCH = 64
@@ -54,7 +49,7 @@ class HeadSettings:
 
 
 class ProbabilityHead:
-    """Sigmoid outputs on sparse features; binary cross-entropy against soft labels.
+    """Sigmoid outputs on features; binary cross-entropy against soft labels.
 
     Calibration is Platt's, cross-fitted: each fold is scored by a head trained on the others (which for the
     MLP also stops on that fold), and one slope and offset an output are fitted to these held-out logits. The
@@ -66,13 +61,14 @@ class ProbabilityHead:
         self.slope: FloatArray = np.ones(0, dtype=np.float32)
         self.offset: FloatArray = np.zeros(0, dtype=np.float32)
 
-    def fit(self, x: csr_array[Any], y: NDArray[np.float64], settings: HeadSettings, progress: Progress) -> Self:
+    def fit(self, rows: Rows, y: NDArray[np.float64], settings: HeadSettings, progress: Progress) -> Self:
         """Learn from features (n, n_features) and soft labels (n, n_outputs) in [0, 1].
 
         Raises:
             ParameterError: the MLP is asked for without torch.
         """
         train = _train_mlp if settings.kind == "mlp" else _train_linear
+        x = as_matrix(rows)
         n, n_outputs = y.shape
         held_out = np.zeros((n, n_outputs))
         epochs = []
@@ -95,13 +91,13 @@ class ProbabilityHead:
         progress("training on all rows", 1.0)
         return self
 
-    def predict(self, rows: Sequence[SparseRow]) -> FloatArray:
-        """Calibrated probabilities of rows, (n,): (n, n_outputs) float32 in [0, 1]. No row may be empty."""
-        weights = self.layers[0][0]
-        first = np.empty((len(rows), weights.shape[1]), dtype=np.float32)
-        for i, (columns, values) in enumerate(rows):
-            first[i] = values @ weights[columns]
-        logits = _forward(first, self.layers) * self.slope + self.offset
+    def adapt(self, rows: Rows, y: NDArray[np.float64], settings: HeadSettings, progress: Progress) -> Self:
+        """Go on from the learned weights on further rows."""
+        raise NotImplementedError
+
+    def predict(self, rows: Rows) -> FloatArray:
+        """Calibrated probabilities of rows, (n, n_features): (n, n_outputs) float32 in [0, 1]."""
+        logits = _forward(rows @ self.layers[0][0], self.layers) * self.slope + self.offset
         return _sigmoid(logits)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -145,7 +141,7 @@ def _sigmoid(z: FloatArray) -> FloatArray:
 
 def _logistic(x: Any, y: NDArray[np.float64], C: float) -> tuple[NDArray[np.float64], float]:
     """Logistic regression on soft labels: a row counts as a 1 with weight y and as a 0 with weight 1 - y."""
-    from scipy.sparse import csr_array, vstack
+    from scipy.sparse import issparse, vstack
     from sklearn.linear_model import LogisticRegression
 
     mean = float(np.clip(y.mean(), 0.5 / (len(y) + 1), 1 - 0.5 / (len(y) + 1)))
@@ -156,8 +152,8 @@ def _logistic(x: Any, y: NDArray[np.float64], C: float) -> tuple[NDArray[np.floa
     if len(np.unique(target)) < 2 or np.ptp(y) == 0:
         return constant
     model = LogisticRegression(C=C, max_iter=1000)
-    sparse = csr_array(x)
-    model.fit(vstack([sparse, sparse]).tocsr()[used], target, sample_weight=weight[used])
+    twice = vstack([x, x]).tocsr() if issparse(x) else np.concatenate([x, x])
+    model.fit(twice[used], target, sample_weight=weight[used])
     return model.coef_[0], float(model.intercept_[0])
 
 
@@ -180,7 +176,7 @@ def _train_mlp(
         raise ParameterError("head='mlp' needs torch: install it, or use head='linear'.") from None
 
     def dense(rows: Any) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(rows.toarray(), dtype=np.float32))
+        return torch.from_numpy(_dense(rows))
 
     targets = torch.from_numpy(y.astype(np.float32))
     with torch.random.fork_rng(devices=[]):
@@ -211,6 +207,10 @@ def _train_mlp(
             elif epoch - best_epoch >= settings.patience:
                 break
     return best, best_epoch
+
+
+def _dense(rows: Any) -> FloatArray:
+    return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows, dtype=np.float32)
 
 
 def _layers(net: Any) -> Layers:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from routers import DataError, ParameterError, RoutingData, make_router
-from routers.hybrid import HybridTransRouter
-from routers.labels import find_relaxation
+from routers.learning.labels import find_relaxation
+from routers.methods.hybrid import HybridTransRouter
 
 
 def test_the_pair_is_by_cost_unless_named(data: RoutingData) -> None:

@@ -1,0 +1,29 @@
+"""What turns prompts into numbers."""
+
+from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, clip_text
+from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
+from routers.features.side import SideFeatures, WithSide
+from routers.features.svd import ClusterFeatures, TfidfSvdFeatures, unit_rows
+from routers.features.tensors import checked_tensor
+from routers.features.tfidf import TfidfFeatures
+
+__all__ = [
+    "ClusterFeatures",
+    "FeatureSpec",
+    "Features",
+    "FloatArray",
+    "Rows",
+    "SideColumns",
+    "SideFeatures",
+    "SparseRows",
+    "Tensors",
+    "TfidfFeatures",
+    "TfidfSvdFeatures",
+    "WithSide",
+    "as_matrix",
+    "checked_tensor",
+    "clip_text",
+    "list_features",
+    "make_features",
+    "unit_rows",
+]

@@ -1,0 +1,190 @@
+"""Dense features from TF-IDF: truncated SVD and unit length, so that distances between prompts mean something."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from routers.errors import DataError, NotFittedError
+from routers.features.base import Features, FloatArray, SparseRows, Tensors, clip_text
+from routers.features.tensors import checked_tensor
+from routers.features.terms import Tfidf, encode_terms, restore_terms
+from routers.features.tfidf import TfidfFeatures
+
+__all__ = ["ClusterFeatures", "TfidfSvdFeatures", "unit_rows"]
+
+_TOKEN = re.compile(r"\b(?:\d\w*|\w\w+)\b")
+
+
+class ClusterFeatures(Features):
+    """C-BTM's features for clustering: TF-IDF of words, truncated SVD, unit Euclidean length.
+
+    Numbers fold to one term, English stop words are left out. A prompt without a known word becomes the zero
+    vector.
+
+    Args:
+        n_components: dimensions kept by the SVD (C-BTM: 100), or fewer where the data has fewer.
+        max_terms: most words kept.
+        max_chars: characters of a prompt that are read (first and last half of them in longer ones).
+        random_state: seed of the randomised SVD.
+
+    Attributes:
+        components_: (n_terms, n_dimensions) float32, from TF-IDF weights to dimensions.
+    """
+
+    kind: ClassVar[str] = "c-btm"
+
+    def __init__(
+        self,
+        n_components: Annotated[int, Field(ge=1, le=10_000)] = 100,
+        *,
+        max_terms: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000,
+        max_chars: Annotated[int, Field(ge=2, le=1_000_000)] = 2048,
+        random_state: Annotated[int, Field(ge=0, lt=2**32)] = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.max_terms = max_terms
+        self.max_chars = max_chars
+        self.random_state = random_state
+
+    @property
+    def n_features_(self) -> int:
+        """Dimensions."""
+        return int(self.components_.shape[1])
+
+    def fit(self, texts: Sequence[str], y: Any = None) -> Self:
+        """Learn words and dimensions from texts, (n_texts,); y is ignored.
+
+        Raises:
+            DataError: there are no texts.
+        """
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+        if not len(texts):
+            raise DataError("Features cannot be learned from no texts: give at least one prompt.")
+        self._tfidf = Tfidf(_cluster_terms, max_terms=self.max_terms)
+        clipped = [clip_text(text, self.max_chars) for text in texts]
+        self._tfidf.fit(clipped, leave_out=ENGLISH_STOP_WORDS)
+        self.components_ = _components(self._rows(clipped), self.n_components, self.random_state)
+        return self
+
+    def transform(self, texts: Sequence[str]) -> FloatArray:
+        """Features of each text, (n_texts, n_dimensions) float32, rows of length 1 (or 0)."""
+        if not hasattr(self, "components_"):
+            raise NotFittedError("These ClusterFeatures know no words yet: call fit first.")
+        return unit_rows(self._rows([clip_text(text, self.max_chars) for text in texts]) @ self.components_)
+
+    def tensors(self) -> Tensors:
+        """The learned state, for saving."""
+        return {"terms": encode_terms(self._tfidf.terms), "idf": self._tfidf.idf, "components": self.components_}
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Take the state that `tensors` gave.
+
+        Raises:
+            ArtifactError: a tensor is missing or of the wrong type or shape.
+        """
+        self._tfidf = Tfidf(_cluster_terms, max_terms=self.max_terms)
+        n_terms = restore_terms(self._tfidf, tensors, "terms", "idf")
+        self.components_ = checked_tensor(tensors, "components", np.float32, (n_terms, None))
+        return self
+
+    def _rows(self, texts: Sequence[str]) -> SparseRows:
+        return SparseRows([self._tfidf.row(text) for text in texts], len(self._tfidf.terms))
+
+
+class TfidfSvdFeatures(Features):
+    """`TfidfFeatures` in few dimensions: truncated SVD, unit Euclidean length.
+
+    Args:
+        n_components: dimensions kept by the SVD, or fewer where the data has fewer.
+        max_terms: most words and pairs kept, and most shapes kept.
+        min_documents: keep terms found in at least this many texts.
+        max_chars: characters of a prompt that are read (first and last half of them in longer ones).
+        random_state: seed of the randomised SVD.
+
+    Attributes:
+        components_: (n_terms, n_dimensions) float32, from TF-IDF weights to dimensions.
+    """
+
+    kind: ClassVar[str] = "tfidf-svd"
+
+    def __init__(
+        self,
+        n_components: Annotated[int, Field(ge=1, le=10_000)] = 128,
+        *,
+        max_terms: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000,
+        min_documents: Annotated[int, Field(ge=1)] = 2,
+        max_chars: Annotated[int, Field(ge=2, le=1_000_000)] = 2048,
+        random_state: Annotated[int, Field(ge=0, lt=2**32)] = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.max_terms = max_terms
+        self.min_documents = min_documents
+        self.max_chars = max_chars
+        self.random_state = random_state
+
+    @property
+    def n_features_(self) -> int:
+        """Dimensions."""
+        return int(self.components_.shape[1])
+
+    def fit(self, texts: Sequence[str], y: Any = None) -> Self:
+        """Learn words, shapes and dimensions from texts, (n_texts,); y is ignored.
+
+        Raises:
+            DataError: there are no texts.
+        """
+        self._tfidf = self._unfitted().fit(texts)
+        self.components_ = _components(self._tfidf.transform(texts), self.n_components, self.random_state)
+        return self
+
+    def transform(self, texts: Sequence[str]) -> FloatArray:
+        """Features of each text, (n_texts, n_dimensions) float32, rows of length 1 (or 0)."""
+        if not hasattr(self, "components_"):
+            raise NotFittedError("These TfidfSvdFeatures know no words yet: call fit first.")
+        return unit_rows(self._tfidf.transform(texts) @ self.components_)
+
+    def tensors(self) -> Tensors:
+        """The learned state, for saving."""
+        return {**self._tfidf.tensors(), "components": self.components_}
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Take the state that `tensors` gave.
+
+        Raises:
+            ArtifactError: a tensor is missing or of the wrong type or shape.
+        """
+        self._tfidf = self._unfitted().restore(tensors)
+        self.components_ = checked_tensor(tensors, "components", np.float32, (self._tfidf.n_features_, None))
+        return self
+
+    def _unfitted(self) -> TfidfFeatures:
+        return TfidfFeatures(self.max_terms, min_documents=self.min_documents, max_chars=self.max_chars)
+
+
+def unit_rows(x: FloatArray) -> FloatArray:
+    """Rows (n, d) scaled to Euclidean length 1; rows of zeros stay zeros."""
+    length = np.sqrt((x**2).sum(axis=1, keepdims=True))
+    unit: FloatArray = np.divide(x, length, out=np.zeros_like(x), where=length > 1e-6)
+    return unit
+
+
+def _components(rows: SparseRows, n_components: int, seed: int) -> FloatArray:
+    """Right singular vectors, (n_columns, n_dimensions)."""
+    from sklearn.decomposition import TruncatedSVD
+
+    if rows.n_columns < 2:
+        return np.eye(rows.n_columns, 1, dtype=np.float32)
+    svd = TruncatedSVD(min(n_components, *rows.shape), random_state=seed).fit(rows.matrix())
+    return np.ascontiguousarray(svd.components_.T, dtype=np.float32)
+
+
+def _cluster_terms(text: str) -> list[str]:
+    tokens = _TOKEN.findall(text.lower())
+    return ["#number" if token[0].isdigit() else token for token in tokens]

@@ -1,0 +1,1 @@
+"""What routers are trained with: labels, heads, clusterings and measures of novelty."""
