@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from routers.errors import PointsmanError
 from serve.commands.bench import bench
+from serve.commands.import_ import import_
 from serve.commands.label import label
 from serve.commands.route import route
 from serve.commands.routers import routers
@@ -40,3 +41,4 @@ app = typer.Typer(
 )
 for command in (serve, routers, label, train, route, bench):
     app.command()(command)
+app.command("import")(import_)
