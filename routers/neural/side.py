@@ -1,0 +1,25 @@
+"""Side information of prompts, written out for models that read text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from routers.prompt import side_of
+
+__all__ = ["with_side"]
+
+
+def with_side(texts: Sequence[str], side: Sequence[str]) -> list[str]:
+    """Each text after one line `name: value` for each of these values that is known of it.
+
+    Args:
+        texts: (n,) prompts.
+        side: names of the values, in the order of the lines.
+    """
+    return [_written(text, side) for text in texts]
+
+
+def _written(text: str, side: Sequence[str]) -> str:
+    known = side_of(text)
+    lines = [f"{name}: {known[name]}" for name in side if known.get(name) is not None]
+    return "\n".join([*lines, str(text)]) if lines else str(text)

@@ -1,0 +1,110 @@
+"""From texts to token ids of bounded length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routers.errors import ArtifactError
+
+__all__ = ["Reader", "largest_id"]
+
+_CHARS_A_TOKEN = 32
+"""Text beyond this many characters for each token that is kept cannot matter, so it is not tokenised."""
+
+
+class Reader:
+    """Reads texts as token ids; of a long text the first and the last half are kept.
+
+    Args:
+        tokenizer: a `tokenizers.Tokenizer`; its settings for padding and truncation are switched off.
+        max_tokens: most ids of a text, special and template tokens included.
+        before: text to put before each text, as ids.
+        after: text to put after each text, as ids.
+        closing: whether special tokens may end the ids; a model that is to write on must not see an end.
+        pad: id that stands for a text without any token.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_tokens: int,
+        *,
+        before: str = "",
+        after: str = "",
+        closing: bool = True,
+        pad: int = 0,
+    ) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.pad = pad
+        opening, ending = _special_ids(tokenizer)
+        self.before = opening + self._ids([before])[0]
+        self.after = self._ids([after])[0] + (ending if closing else [])
+
+    def read(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, at least one and at most `max_tokens`."""
+        room = max(self.max_tokens - len(self.before) - len(self.after), 1)
+        clipped = [_clipped(text, room * _CHARS_A_TOKEN) for text in texts]
+        read = []
+        for ids in self._ids(clipped):
+            tail = room // 2
+            kept = ids if len(ids) <= room else ids[: room - tail] + ids[len(ids) - tail :]
+            read.append((self.before + kept + self.after)[: self.max_tokens] or [self.pad])
+        return read
+
+    def tensor(self) -> NDArray[np.uint8]:
+        """The tokenizer, for saving: its JSON as bytes."""
+        return np.frombuffer(self.tokenizer.to_str().encode(), dtype=np.uint8).copy()
+
+    @staticmethod
+    def parse(tensor: NDArray[np.uint8], vocabulary: int) -> Any:
+        """The tokenizer that `tensor` gave.
+
+        Args:
+            tensor: the tokenizer.
+            vocabulary: how many ids the model knows.
+
+        Raises:
+            ArtifactError: it is no tokenizer, or has ids that the model does not know.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_str(tensor.tobytes().decode())
+        except Exception:  # noqa: BLE001 - the library raises plain exceptions
+            raise ArtifactError("The saved tokenizer cannot be read: train and save the router again.") from None
+        if largest_id(tokenizer.get_vocab()) >= vocabulary:
+            raise ArtifactError("The saved tokenizer does not fit its model: train and save the router again.")
+        return tokenizer
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        # A lone surrogate has no UTF-8 form, and the tokenizer takes nothing else.
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(clean, add_special_tokens=False)]
+
+
+def largest_id(vocabulary: Mapping[str, int]) -> int:
+    """The largest token id; -1 where there are no tokens."""
+    return max(vocabulary.values(), default=-1)
+
+
+def _special_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids that the tokenizer puts before and after every text."""
+    probe = tokenizer.encode("a", add_special_tokens=True)
+    marks = list(probe.special_tokens_mask)
+    n_before = marks.index(0) if 0 in marks else (len(marks) + 1) // 2
+    n_after = marks[::-1].index(0) if 0 in marks else len(marks) // 2
+    return probe.ids[:n_before], probe.ids[len(probe.ids) - n_after :]
+
+
+def _clipped(text: str, max_chars: int) -> str:
+    if len(text) <= max_chars:
+        return str(text)
+    half = max_chars // 2
+    return f"{text[:half]}\n{text[-half:]}"

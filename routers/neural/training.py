@@ -1,0 +1,217 @@
+"""Fine-tuning: batches, warm-up and linear decay, early stopping on held-out texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routers.base import Progress
+from routers.neural.checkpoint import needed
+
+__all__ = ["Augment", "Head", "Logits", "Tuning", "batches", "losses_of", "tune"]
+
+Augment = Callable[[str, np.random.Generator], str]
+"""Makes another text of the same meaning."""
+
+Logits = Callable[[Sequence[Sequence[int]]], Any]
+"""Outputs of the model for token ids of some texts, (n, n_outputs)."""
+
+_TOKENS_AT_ONCE = 8192
+_FEWEST_ROWS = 20
+_LARGEST_GRADIENT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Some neighbouring outputs of a model, and what they mean.
+
+    Attributes:
+        kind: "softmax" for shares that sum to 1 (loss: cross-entropy), "sigmoid" for independent probabilities (loss:
+            binary cross-entropy, averaged over the outputs).
+        size: number of outputs.
+    """
+
+    kind: Literal["softmax", "sigmoid"]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How to fine-tune. The defaults are those of Hybrid LLM's public code.
+
+    Attributes:
+        epochs: most passes over the texts.
+        batch_size: texts of one step of the optimiser; they go through the model a few at a time.
+        learning_rate: peak of the learning rate, of AdamW.
+        weight_decay: of weight matrices; biases and normalisation are spared.
+        warmup: share of all steps in which the learning rate rises; then it falls to 0 in a straight line.
+        max_steps: most steps of the optimiser; None: as many as the epochs make.
+        held_out: share of the texts that is not learned from and picks the best epoch; 0: the last epoch is kept. With
+            fewer than 20 texts nothing is held out.
+        patience: epochs without improvement on the held-out texts after which training stops.
+        seed: of the new head, the held-out texts, the order and dropout.
+    """
+
+    epochs: int = 5
+    batch_size: int = 128
+    learning_rate: float = 1e-5
+    weight_decay: float = 0.1
+    warmup: float = 0.05
+    max_steps: int | None = None
+    held_out: float = 0.1
+    patience: int = 2
+    seed: int = 0
+
+
+def losses_of(logits: Any, targets: Any, heads: Sequence[Head]) -> Any:
+    """Loss of each text, (n,), the sum over heads, from logits and soft labels, (n, n_outputs) both."""
+    torch, _ = needed()
+    total, start = 0.0, 0
+    for head in heads:
+        mine = slice(start, start + head.size)
+        out, want = logits[:, mine].float(), targets[:, mine]
+        if head.kind == "softmax":
+            total = total + torch.nn.functional.cross_entropy(out, want, reduction="none")
+        else:
+            cross = torch.nn.functional.binary_cross_entropy_with_logits(out, want, reduction="none")
+            total = total + cross.mean(dim=1)
+        start += head.size
+    return total
+
+
+def batches(ids: Sequence[Sequence[int]], places: Sequence[int], at_once: int = _TOKENS_AT_ONCE) -> list[list[int]]:
+    """These places in groups of like length, of at most `at_once` tokens with padding; longest groups last."""
+    ordered = sorted(places, key=lambda place: (len(ids[place]), place))
+    groups: list[list[int]] = []
+    for place in ordered:
+        if groups and (len(groups[-1]) + 1) * len(ids[place]) <= at_once:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    return groups
+
+
+def tune(
+    model: Any,
+    logits_of: Logits,
+    read: Callable[[Sequence[str]], list[list[int]]],
+    texts: Sequence[str],
+    targets: NDArray[np.float64],
+    heads: Sequence[Head],
+    settings: Tuning,
+    progress: Progress,
+    *,
+    augment: Augment | None = None,
+    trained: bool = False,
+) -> dict[str, Any]:
+    """Fine-tune a model in place; call it with torch seeded.
+
+    The weights of the epoch with the least loss on the held-out texts are kept.
+
+    Args:
+        model: the model, on its device.
+        logits_of: its outputs.
+        read: from texts to token ids.
+        texts: (n,) texts.
+        targets: (n, n_outputs) soft labels.
+        heads: what the outputs mean.
+        settings: how.
+        progress: told after every epoch.
+        augment: changes the texts anew in each epoch; held-out texts stay as they are.
+        trained: whether the model as it is counts as an epoch to choose from.
+
+    Returns:
+        What happened, as JSON values: `epochs`, `best_epoch`, `steps`, `held_out_loss` of each epoch.
+    """
+    run = _Run(model, logits_of, heads, settings)
+    rng = np.random.default_rng(settings.seed)
+    order = rng.permutation(len(texts))
+    n_held = max(1, round(settings.held_out * len(texts))) if settings.held_out and len(texts) >= _FEWEST_ROWS else 0
+    held, rows = order[:n_held].tolist(), order[n_held:]
+    plan = min(settings.epochs * math.ceil(len(rows) / settings.batch_size), settings.max_steps or 2**62)
+    run.plan(plan)
+    ids = read(texts)
+    losses = [run.loss(ids, targets, held)] if held and trained else []
+    best, best_epoch, epoch = (run.weights(), 0, 0) if losses else (None, 0, 0)
+    for epoch in range(1, settings.epochs + 1):
+        progress(f"fine-tuning, epoch {epoch} of {settings.epochs}", (epoch - 1) / settings.epochs)
+        if augment is not None:
+            changed = read([augment(text, rng) for text in texts])
+        run.epoch(ids if augment is None else changed, targets, rng.permutation(rows).tolist())
+        if held:
+            losses.append(run.loss(ids, targets, held))
+            if losses[-1] <= min(losses):
+                best, best_epoch = run.weights(), epoch
+        if run.steps >= plan or (held and epoch - best_epoch >= settings.patience):
+            break
+    if best is not None:
+        model.load_state_dict(best)
+    return {
+        "epochs": epoch,
+        "best_epoch": best_epoch if held else epoch,
+        "steps": run.steps,
+        "held_out_loss": losses,
+    }
+
+
+class _Run:
+    """One training: optimiser, learning rate and what a pass over the texts does."""
+
+    def __init__(self, model: Any, logits_of: Logits, heads: Sequence[Head], settings: Tuning) -> None:
+        self.torch, _ = needed()
+        self.model, self.logits_of, self.heads, self.settings = model, logits_of, heads, settings
+        self.device = next(model.parameters()).device
+        self.steps = 0
+        weights = [p for p in model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in weights if p.ndim >= 2], "weight_decay": settings.weight_decay},
+            {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        self.optimizer = self.torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+    def plan(self, n_steps: int) -> None:
+        """Lay out the learning rate over so many steps."""
+        from transformers import get_linear_schedule_with_warmup
+
+        warm = math.ceil(self.settings.warmup * n_steps)
+        self.schedule = get_linear_schedule_with_warmup(self.optimizer, warm, n_steps + 1)
+        self.n_steps = n_steps
+
+    def epoch(self, ids: Sequence[Sequence[int]], targets: NDArray[np.float64], places: list[int]) -> None:
+        """One pass over these texts."""
+        self.model.train()
+        for start in range(0, len(places), self.settings.batch_size):
+            if self.steps >= self.n_steps:
+                return
+            batch = places[start : start + self.settings.batch_size]
+            for group in batches(ids, batch):
+                (self._losses(ids, targets, group).sum() / len(batch)).backward()
+            self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
+            self.optimizer.step()
+            self.schedule.step()
+            self.optimizer.zero_grad()
+            self.steps += 1
+
+    def loss(self, ids: Sequence[Sequence[int]], targets: NDArray[np.float64], places: list[int]) -> float:
+        """Mean loss of these texts, without learning from them."""
+        self.model.eval()
+        with self.torch.no_grad():
+            sums = [float(self._losses(ids, targets, group).sum()) for group in batches(ids, places)]
+        return sum(sums) / len(places)
+
+    def weights(self) -> dict[str, Any]:
+        """A copy of the weights as they are."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+
+    def _losses(self, ids: Sequence[Sequence[int]], targets: NDArray[np.float64], group: list[int]) -> Any:
+        want = self.torch.from_numpy(targets[group].astype(np.float32)).to(self.device)
+        half = self.torch.autocast("cuda", dtype=self.torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+        with half:
+            logits = self.logits_of([ids[place] for place in group])
+        return losses_of(logits, want, self.heads)
