@@ -7,28 +7,34 @@ their sizes and SHA-256 sums before anything is built from them. The sums find d
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from routers.base import Router, RouterState, TwoModelRouter
+from routers.base import Router
+from routers.description import AGAIN, Description, describe, rebuild
 from routers.errors import ArtifactError, PointsmanError
 from routers.migrate import FORMAT_VERSION, check_version, migrate
-from routers.registry import make_router
 
-__all__ = ["FORMAT_VERSION", "check_place", "load_router", "save_router"]
+__all__ = ["FORMAT_VERSION", "MOST_BYTES", "check_place", "load_router", "save_router"]
+
+MOST_BYTES = 4 * 2**30
+"""Largest tensor file that is loaded unless told otherwise; DeBERTa-v3-large in float32 has 1.7 GB."""
 
 _KIND = "pointsman-router"
 _JSON = "router.json"
 _TENSORS = "router.safetensors"
 _MOST_JSON_BYTES = 4 * 2**20
-_AGAIN = "train and save the router again"
+_BROKEN = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What forged values can make the code that reads them raise."""
 
 
 class _TensorsFile(BaseModel):
@@ -38,30 +44,11 @@ class _TensorsFile(BaseModel):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Calibration(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    threshold: Annotated[float, Field(ge=0, le=1)] | None
-    novelty_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    learned: dict[str, Any]
-
-
-class _Manifest(BaseModel):
+class _Manifest(Description):
     """What `router.json` holds; `sha256` is over the rest of it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: Literal["pointsman-router"]
     format_version: int
-    name: str
-    parameters: dict[str, Any]
-    experts: Annotated[list[str], Field(min_length=1)]
-    cost: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
-    fallback: str
-    features: dict[str, Any]
-    calibration: _Calibration
-    training_data_sha256: str
-    summary: dict[str, Any]
     tensors: _TensorsFile
     sha256: str
 
@@ -77,27 +64,14 @@ def save_router(router: Router, path: str | Path) -> None:
     """
     from safetensors.numpy import save
 
-    router.check_fitted()
+    described, tensors = describe(router)
     target = Path(path)
     check_place(target)
-    state = router.state()
-    blob = save({name: np.ascontiguousarray(tensor) for name, tensor in state.tensors.items()})
+    blob = save(tensors)
     fields = {
         "kind": _KIND,
         "format_version": FORMAT_VERSION,
-        "name": router.name,
-        "parameters": router.get_params(),
-        "experts": list(router.experts_),
-        "cost": router.cost_.tolist(),
-        "fallback": router.fallback_,
-        "features": state.features,
-        "calibration": {
-            "threshold": router.threshold_ if isinstance(router, TwoModelRouter) else None,
-            "novelty_limit": router.novelty_limit_,
-            "learned": state.calibration,
-        },
-        "training_data_sha256": router.data_hash_,
-        "summary": router.summary_,
+        **described,
         "tensors": {"bytes": len(blob), "sha256": hashlib.sha256(blob).hexdigest()},
     }
     text = orjson.dumps({**fields, "sha256": _sum(fields)}, option=orjson.OPT_INDENT_2)
@@ -118,12 +92,16 @@ def check_place(path: str | Path) -> None:
         raise ArtifactError(f"{target} is there and is not a saved router: choose another place or remove it.")
 
 
-def load_router(path: str | Path, *, max_bytes: int = 2**30) -> Router:
+def load_router(path: str | Path, *, max_bytes: int = MOST_BYTES) -> Router:
     """Load a router that `save_router` saved.
+
+    Symbolic links to ordinary files are followed, as model caches use them; other files in the directory are not
+    looked at.
 
     Args:
         path: the directory.
-        max_bytes: refuse tensors larger than this.
+        max_bytes: refuse a tensor file larger than this, without reading it. While a router is loaded it takes about
+            twice the size of this file.
 
     Raises:
         ArtifactError: it is missing, damaged, too large, foreign, or of another version.
@@ -131,37 +109,52 @@ def load_router(path: str | Path, *, max_bytes: int = 2**30) -> Router:
     source = Path(path)
     try:
         manifest = _manifest(source)
-        tensors = _tensors(source, manifest, max_bytes)
-        return _built(*_newest(manifest, tensors))
+        return _built(manifest, _tensors(source, manifest, max_bytes))
     except ArtifactError:
         raise
     except PointsmanError as error:
         raise ArtifactError(f"The router at {source} cannot be used: {error}") from None
+    except _BROKEN as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ArtifactError(f"The router at {source} does not hold together ({said}): {AGAIN}.") from error
 
 
 def _manifest(source: Path) -> _Manifest:
     if not source.is_dir():
         raise ArtifactError(f"There is no router at {source}: give the directory that `pointsman train` made.")
-    raw = _read(source / _JSON, _MOST_JSON_BYTES)
-    try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise ArtifactError(f"{source / _JSON} is not JSON, or only part of it: {_AGAIN}.") from None
+    fields = _json(source / _JSON)
     if not isinstance(fields, dict) or fields.get("kind") != _KIND:
         raise ArtifactError(f"{source / _JSON} does not describe a Pointsman router: give a router's directory.")
     try:
         check_version(fields.get("format_version"))
+        manifest = _Manifest.parse(fields)
     except ArtifactError as error:
-        raise ArtifactError(f"The router at {source} cannot be used: {error}") from None
-    try:
-        manifest = _Manifest.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{source / _JSON} is wrong at {key!r} ({first['msg']}): {_AGAIN}.") from None
+        raise ArtifactError(f"{source / _JSON} cannot be used: {error}") from None
     if _sum({k: v for k, v in fields.items() if k != "sha256"}) != manifest.sha256:
-        raise ArtifactError(f"{source / _JSON} was changed after it was saved: {_AGAIN}.")
+        raise ArtifactError(f"{source / _JSON} was changed after it was saved: {AGAIN}.")
     return manifest
+
+
+def _json(path: Path) -> Any:
+    """The value of a JSON file that every reader understands alike: no key twice, no NaN, nested at most so deep."""
+    raw = _read(path, _MOST_JSON_BYTES)
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise ArtifactError(f"{path} is not JSON, or only part of it: {AGAIN}.") from None
+    try:
+        json.loads(raw, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not the JSON that was saved ({error}): {AGAIN}.") from None
+    return fields
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"it has the key {twice[:100]!r} twice")
+    return made
 
 
 def _tensors(source: Path, manifest: _Manifest, max_bytes: int) -> dict[str, NDArray[Any]]:
@@ -171,51 +164,35 @@ def _tensors(source: Path, manifest: _Manifest, max_bytes: int) -> dict[str, NDA
     path = source / _TENSORS
     blob = _read(path, max_bytes)
     if len(blob) != manifest.tensors.bytes:
-        raise ArtifactError(f"{path} has {len(blob)} bytes, not {manifest.tensors.bytes}: copy it again, or {_AGAIN}.")
+        raise ArtifactError(f"{path} has {len(blob)} bytes, not {manifest.tensors.bytes}: copy it again, or {AGAIN}.")
     if hashlib.sha256(blob).hexdigest() != manifest.tensors.sha256:
-        raise ArtifactError(f"{path} is not the file that was saved (its SHA-256 differs): {_AGAIN}.")
+        raise ArtifactError(f"{path} is not the file that was saved (its SHA-256 differs): {AGAIN}.")
     try:
         loaded: dict[str, NDArray[Any]] = load(blob)
-    except (SafetensorError, KeyError, ValueError, TypeError):
-        raise ArtifactError(f"{path} is not a safetensors file: {_AGAIN}.") from None
+    except (SafetensorError, *_BROKEN):
+        raise ArtifactError(f"{path} is not a safetensors file of plain numbers: {AGAIN}.") from None
     return loaded
 
 
-def _newest(manifest: _Manifest, tensors: dict[str, NDArray[Any]]) -> tuple[_Manifest, dict[str, NDArray[Any]]]:
-    if manifest.format_version == FORMAT_VERSION:
-        return manifest, tensors
-    fields, tensors = migrate(manifest.model_dump(), tensors)
-    return _Manifest.model_validate(fields), tensors
-
-
 def _built(manifest: _Manifest, tensors: dict[str, NDArray[Any]]) -> Router:
-    router = make_router(manifest.name, **manifest.parameters)
-    experts = manifest.experts
-    fits = len(set(experts)) == len(experts) == len(manifest.cost) and manifest.fallback in experts
-    if not fits:
-        raise ArtifactError(f"The router's experts, costs and fallback do not fit together: {_AGAIN}.")
-    if isinstance(router, TwoModelRouter):
-        if manifest.calibration.threshold is None or len(experts) != 2:
-            raise ArtifactError(f"A two-model router needs a threshold and two experts: {_AGAIN}.")
-        router.threshold_ = manifest.calibration.threshold
-    router.experts_ = tuple(experts)
-    router.cost_ = np.array(manifest.cost)
-    router.fallback_ = manifest.fallback
-    router.novelty_limit_ = manifest.calibration.novelty_limit
-    router.data_hash_ = manifest.training_data_sha256
-    router.summary_ = manifest.summary
-    router.restore(RouterState(manifest.features, manifest.calibration.learned, tensors))
-    return router
+    if manifest.format_version == FORMAT_VERSION:
+        return rebuild(manifest, tensors)
+    fields, tensors = migrate(manifest.model_dump(), tensors)
+    return rebuild(_Manifest.parse(fields), tensors)
 
 
 def _read(path: Path, most_bytes: int) -> bytes:
+    """All of an ordinary file, which is not touched where it is anything else or too large."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(most_bytes + 1)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ArtifactError(f"{path} cannot be read (not an ordinary file): give a complete router directory.")
+            raw = file.read(found.st_size + 1) if found.st_size <= most_bytes else None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ArtifactError(f"{path} cannot be read ({reason}): give a complete router directory.") from None
-    if len(raw) > most_bytes:
+    if raw is None or len(raw) > most_bytes:
         raise ArtifactError(f"{path} is larger than the {most_bytes} bytes allowed: it is not loaded.")
     return raw
 

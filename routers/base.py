@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -18,6 +22,16 @@ if TYPE_CHECKING:
     from routers.data import RoutingData
 
 __all__ = ["Prediction", "Progress", "Router", "RouterState", "TwoModelRouter", "check_complete"]
+
+_LIBRARIES = {
+    "routers": "pointsman",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "torch": "torch",
+    "transformers": "transformers",
+}
+"""Distributions of the modules that training may use."""
 
 Progress = Callable[[str, float], None]
 """Called during training with what is being done and the share of it that is done, in [0, 1]."""
@@ -111,7 +125,9 @@ class Router(Estimator, ABC):
         self.fallback_ = self._fallback(chosen)
         self.novelty_limit_ = None
         self.summary_ = {}
+        start_s = time.perf_counter()
         self._fit(chosen, progress or _no_progress)
+        self.summary_ = {**self.summary_, "training": self._training(chosen, time.perf_counter() - start_s)}
         return self
 
     def adapt(self, data: RoutingData, progress: Progress | None = None) -> Self:
@@ -181,6 +197,18 @@ class Router(Estimator, ABC):
         """Raise NotFittedError unless the router has been trained."""
         if not hasattr(self, "experts_"):
             raise NotFittedError(f"This router {self.name!r} is not trained: call fit or load a trained one.")
+
+    def _training(self, data: RoutingData, duration_s: float) -> dict[str, Any]:
+        """When it was trained, on how much, and with which versions of the libraries that are loaded."""
+        loaded = [distribution for module, distribution in _LIBRARIES.items() if module in sys.modules]
+        return {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "duration_s": round(duration_s, 3),
+            "prompts": len(data.texts),
+            "rows": len(data),
+            "seed": getattr(self, "seed", None),
+            "versions": {name: _version(name) for name in loaded},
+        }
 
     def _choose(self, data: RoutingData) -> RoutingData:
         """The part of the data to learn from."""
@@ -307,6 +335,13 @@ def _with_confidence(prediction: Prediction) -> Prediction:
         best = np.partition(prediction.quality, -2, axis=1)[:, -2:]
         confidence = best[:, 1] - best[:, 0]
     return replace(prediction, confidence=confidence.astype(np.float32))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _no_progress(doing: str, share: float) -> None:
