@@ -78,7 +78,9 @@ class RoutingData:
         try:
             frame = pq.read_table(path).to_pandas()
         except FileNotFoundError:
-            raise DataError(f"There is no routing data at {path}: make it with `pointsman label`.") from None
+            raise DataError(
+                f"There is no routing data at {path}: make it with `pointsman label` or `pointsman import`."
+            ) from None
         except (pa.ArrowException, OSError) as error:
             reason = str(error).partition("\n")[0]
             raise DataError(f"{path} cannot be read as a Parquet file of routing data: {reason}") from None
@@ -88,8 +90,25 @@ class RoutingData:
             raise DataError(f"{path}: {error}") from None
 
     def write(self, path: str | Path) -> None:
-        """Write a Parquet file (zstd), replacing one that is there."""
-        self._frame.to_parquet(path, index=False, compression="zstd")
+        """Write a Parquet file (zstd), replacing one that is there once the new one is whole.
+
+        Raises:
+            DataError: the place cannot be written, or Parquet cannot hold a column beyond those of the format.
+        """
+        import pyarrow as pa
+
+        path = Path(path)
+        part = path.with_name(f"{path.name}.part")
+        try:
+            self._frame.to_parquet(part, index=False, compression="zstd")
+            part.replace(path)
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
+        except pa.ArrowException as error:
+            reason = " ".join(map(str, error.args))
+            raise DataError(f"Parquet cannot hold the routing data, so give each column one type: {reason}") from None
+        finally:
+            part.unlink(missing_ok=True)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -258,8 +277,7 @@ def _column(values: pd.Series, kind: str, *, required: bool) -> pd.Series:
     if kind == "anything" or empty.all():
         return values
     if kind == "text":
-        wrong = ~empty & ~values.map(lambda value: isinstance(value, str))
-        typed = values
+        wrong, typed = ~empty & ~_is_text(values), values
     else:
         from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
@@ -272,6 +290,15 @@ def _column(values: pd.Series, kind: str, *, required: bool) -> pd.Series:
         shown = repr(held) if isinstance(held, str) else held
         raise DataError(f"Column {name!r} must hold {kind}, but row {row} holds {shown}.")
     return typed
+
+
+def _is_text(values: pd.Series) -> NDArray[np.bool_]:
+    """Which cells hold text; where all do, no cell is looked at in Python."""
+    import pandas as pd
+
+    if isinstance(values.dtype, pd.StringDtype) or pd.api.types.infer_dtype(values, skipna=True) == "string":
+        return np.ones(len(values), dtype=np.bool_)
+    return np.fromiter((isinstance(value, str) for value in values), dtype=np.bool_, count=len(values))
 
 
 def _numeric(values: pd.Series, kind: str, *, required: bool) -> pd.Series:

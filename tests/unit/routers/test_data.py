@@ -162,3 +162,24 @@ def test_unreadable_files(small: pd.DataFrame, tmp_path: Path) -> None:
         RoutingData.read(tmp_path / "lacking.parquet")
     with pytest.raises(DataError, match="no rows"):
         RoutingData(small[:0])
+
+
+def test_unwritable_place_and_column_leave_the_old_file(small: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    RoutingData(small).write(path)
+    with pytest.raises(DataError, match=r"one type: .*extra"):
+        RoutingData(small.assign(extra=[1, "a", None, {}, [], 2.0])).write(path)
+    with pytest.raises(DataError, match=r"none/data\.parquet cannot be written"):
+        RoutingData(small).write(tmp_path / "none" / "data.parquet")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="folder cannot be written"):
+        RoutingData(small).write(tmp_path / "folder")
+    assert len(RoutingData.read(path)) == len(small)
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["data.parquet", "folder"]
+
+
+@pytest.mark.parametrize("dtype", [object, "string", "category"])
+def test_text_of_every_kind_is_text(small: pd.DataFrame, dtype: object) -> None:
+    data = RoutingData(small.astype({"prompt": dtype, "expert": dtype}))
+    assert data.texts == RoutingData(small).texts
+    np.testing.assert_array_equal(data.quality(), RoutingData(small).quality())
