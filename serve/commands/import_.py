@@ -52,9 +52,9 @@ def import_(
         imported = import_data(source, data, choice)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            imported.data.write(out)
         except OSError as error:
             raise DataError(f"{out} cannot be written: {error.strerror or error}.") from None
+        imported.data.write(out)
     summary = {"source": source, "path": str(out), **_summary(imported)}
     if as_json:
         typer.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
