@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routers.base import Progress
-from routers.errors import ParameterError
 from routers.features import FloatArray, Rows, as_matrix, checked_tensor
+from routers.learning.linear import adapt_linear, logistic, train_linear
+from routers.learning.mlp import Folds, Layers, adapt_mlp, train_mlp
 
 __all__ = ["HeadSettings", "ProbabilityHead"]
 
-Layers = list[tuple[FloatArray, FloatArray]]
 
-_BATCH = 64
-_LEARNING_RATE = 2e-3
-_WEIGHT_DECAY = 1e-4
-_DROPOUT = 0.2
 _FEWEST_ROWS = 20
 """With fewer rows than this nothing is held out: no calibration, and all epochs are run."""
 
@@ -37,6 +33,9 @@ class HeadSettings:
         C: inverse strength of the L2 penalty of the logistic regression.
         folds: parts for cross-fitting.
         seed: of folds, initial weights, shuffles and dropout.
+        prior_strength: of the L2 penalty toward what was learned when a head adapts; None: for the linear head the
+            one from 0.1 to 300 that does best on held-out rows, or 10 where there are too few of them; 1 for the MLP.
+            It stands against the sum of the rows' losses.
     """
 
     kind: Literal["linear", "mlp"] = "linear"
@@ -46,6 +45,7 @@ class HeadSettings:
     C: float = 1.0
     folds: int = 5
     seed: int = 0
+    prior_strength: float | None = None
 
 
 class ProbabilityHead:
@@ -61,39 +61,76 @@ class ProbabilityHead:
         self.slope: FloatArray = np.ones(0, dtype=np.float32)
         self.offset: FloatArray = np.zeros(0, dtype=np.float32)
 
-    def fit(self, rows: Rows, y: NDArray[np.float64], settings: HeadSettings, progress: Progress) -> Self:
+    def fit(
+        self,
+        rows: Rows,
+        y: NDArray[np.float64],
+        settings: HeadSettings,
+        progress: Progress,
+        copies: tuple[Rows, NDArray[np.int64]] | None = None,
+    ) -> Self:
         """Learn from features (n, n_features) and soft labels (n, n_outputs) in [0, 1].
+
+        Args:
+            rows: features.
+            y: labels.
+            settings: how to train.
+            progress: told what is done.
+            copies: features of noisy copies, (n_copies, n_features), and which of the rows each is a copy of. They
+                are learned from beside the rows, never held out, and together weigh what the rows alone would.
 
         Raises:
             ParameterError: the MLP is asked for without torch.
         """
-        train = _train_mlp if settings.kind == "mlp" else _train_linear
-        x = as_matrix(rows)
+        train = train_mlp if settings.kind == "mlp" else train_linear
+        x, source = _with_copies(rows, copies)
         n, n_outputs = y.shape
+        # Copies must not weaken the penalty, which stands against the sum over all rows.
+        settings = replace(settings, C=settings.C * n / len(source))
         held_out = np.zeros((n, n_outputs))
         epochs = []
-        n_folds = settings.folds if n >= _FEWEST_ROWS else 0
-        fold = np.random.default_rng(settings.seed).permutation(n) % max(n_folds, 1)
+        fold, n_folds = _folds(n, settings)
         for k in range(n_folds):
             progress("cross-fitting", k / (n_folds + 1))
-            rest, part = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-            layers, epoch = train(x[rest], y[rest], settings, (x[part], y[part]))
+            rest, part = np.flatnonzero(fold[source] != k), np.flatnonzero(fold == k)
+            layers, epoch = train(x[rest], y[source[rest]], settings, (x[part], y[part]))
             held_out[part] = _forward(x[part] @ layers[0][0], layers)
             epochs.append(epoch)
         progress("training on all rows", n_folds / (n_folds + 1))
         wanted = max(1, round(float(np.mean(epochs)))) if epochs else settings.max_epochs
-        self.layers, _ = train(x, y, settings, wanted)
+        self.layers, _ = train(x, y[source], settings, wanted)
         self.slope, self.offset = np.ones(n_outputs, np.float32), np.zeros(n_outputs, np.float32)
         if n_folds:
             for output in range(n_outputs):
-                weight, bias = _logistic(held_out[:, [output]], y[:, output], 1e6)
+                weight, bias = logistic(held_out[:, [output]], y[:, output], 1e6)
                 self.slope[output], self.offset[output] = max(float(weight[0]), 1e-3), bias
         progress("training on all rows", 1.0)
         return self
 
     def adapt(self, rows: Rows, y: NDArray[np.float64], settings: HeadSettings, progress: Progress) -> Self:
-        """Go on from the learned weights on further rows."""
-        raise NotImplementedError
+        """Go on from what was learned, on further rows (n, n_features) and soft labels (n, n_outputs).
+
+        The calibration becomes part of the last layer, from where a penalty on the squared distance to the start
+        holds the weights back (L2-SP; Li, Grandvalet and Davoine, ICML 2018). The linear head takes the optimum,
+        which is the maximum a posteriori under a Gaussian prior around the old weights, bias included; the MLP takes
+        a few passes at a lower learning rate. How strong the penalty is, and how many passes, is what does best on
+        held-out folds, where "none" is among the choices; with fewer than 20 rows nothing can be held out, and a
+        strong penalty and two passes stand in.
+
+        Raises:
+            ParameterError: the MLP is asked for without torch.
+        """
+        x = as_matrix(rows)
+        layers = self._calibrated_layers()
+        adapted = adapt_mlp if len(layers) > 1 else adapt_linear
+        self.layers = adapted(x, y, layers, settings, _folds(len(y), settings), progress)
+        self.slope, self.offset = np.ones_like(self.slope), np.zeros_like(self.offset)
+        progress("adapting", 1.0)
+        return self
+
+    def _calibrated_layers(self) -> Layers:
+        weights, bias = self.layers[-1]
+        return [*self.layers[:-1], (weights * self.slope, bias * self.slope + self.offset)]
 
     def predict(self, rows: Rows) -> FloatArray:
         """Calibrated probabilities of rows, (n, n_features): (n, n_outputs) float32 in [0, 1]."""
@@ -126,6 +163,24 @@ class ProbabilityHead:
         return self
 
 
+def _folds(n: int, settings: HeadSettings) -> Folds:
+    """The fold of each of n rows, and how many folds there are; none where the rows are too few."""
+    n_folds = settings.folds if n >= _FEWEST_ROWS else 0
+    return np.random.default_rng(settings.seed).permutation(n) % max(n_folds, 1), n_folds
+
+
+def _with_copies(rows: Rows, copies: tuple[Rows, NDArray[np.int64]] | None) -> tuple[Any, NDArray[np.int64]]:
+    """The rows, with their copies below, and the row that each is or is a copy of."""
+    x, source = as_matrix(rows), np.arange(rows.shape[0])
+    if copies is None:
+        return x, source
+    from scipy.sparse import issparse, vstack
+
+    more = as_matrix(copies[0])
+    both = vstack([x, more]).tocsr() if issparse(x) else np.concatenate([x, more])
+    return both, np.concatenate([source, copies[1]])
+
+
 def _forward(first: Any, layers: Layers) -> FloatArray:
     """Logits (n, n_outputs) from the first layer's product (n, n_units)."""
     out: FloatArray = first + layers[0][1]
@@ -137,82 +192,3 @@ def _forward(first: Any, layers: Layers) -> FloatArray:
 def _sigmoid(z: FloatArray) -> FloatArray:
     out: FloatArray = (0.5 * (1.0 + np.tanh(0.5 * z))).astype(np.float32)
     return out
-
-
-def _logistic(x: Any, y: NDArray[np.float64], C: float) -> tuple[NDArray[np.float64], float]:
-    """Logistic regression on soft labels: a row counts as a 1 with weight y and as a 0 with weight 1 - y."""
-    from scipy.sparse import issparse, vstack
-    from sklearn.linear_model import LogisticRegression
-
-    mean = float(np.clip(y.mean(), 0.5 / (len(y) + 1), 1 - 0.5 / (len(y) + 1)))
-    constant = np.zeros(x.shape[1]), float(np.log(mean / (1 - mean)))
-    weight = np.concatenate([y, 1 - y])
-    used = weight > 0
-    target = np.repeat([1, 0], len(y))[used]
-    if len(np.unique(target)) < 2 or np.ptp(y) == 0:
-        return constant
-    model = LogisticRegression(C=C, max_iter=1000)
-    twice = vstack([x, x]).tocsr() if issparse(x) else np.concatenate([x, x])
-    model.fit(twice[used], target, sample_weight=weight[used])
-    return model.coef_[0], float(model.intercept_[0])
-
-
-def _train_linear(x: Any, y: NDArray[np.float64], settings: HeadSettings, watch: Any) -> tuple[Layers, int]:
-    fitted = [_logistic(x, y[:, output], settings.C) for output in range(y.shape[1])]
-    weights = np.stack([weight for weight, _ in fitted], axis=1).astype(np.float32)
-    return [(weights, np.array([bias for _, bias in fitted], dtype=np.float32))], 1
-
-
-def _train_mlp(
-    x: Any,
-    y: NDArray[np.float64],
-    settings: HeadSettings,
-    watch: tuple[Any, NDArray[np.float64]] | int,
-) -> tuple[Layers, int]:
-    """Train for `watch` epochs, or while the loss on its rows falls; gives the best epoch's weights."""
-    try:
-        import torch
-    except ImportError:
-        raise ParameterError("head='mlp' needs torch: install it, or use head='linear'.") from None
-
-    def dense(rows: Any) -> torch.Tensor:
-        return torch.from_numpy(_dense(rows))
-
-    targets = torch.from_numpy(y.astype(np.float32))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        net = torch.nn.Sequential(
-            torch.nn.Linear(x.shape[1], settings.hidden),
-            torch.nn.ReLU(),
-            torch.nn.Dropout(_DROPOUT),
-            torch.nn.Linear(settings.hidden, y.shape[1]),
-        )
-        optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-        loss_of = torch.nn.BCEWithLogitsLoss()
-        best_loss, best_epoch, best = np.inf, 0, _layers(net)
-        for epoch in range(1, (watch if isinstance(watch, int) else settings.max_epochs) + 1):
-            net.train()
-            for batch in torch.randperm(len(targets)).split(_BATCH):
-                optimizer.zero_grad()
-                loss_of(net(dense(x[batch.numpy()])), targets[batch]).backward()
-                optimizer.step()
-            if isinstance(watch, int):
-                best_epoch, best = epoch, _layers(net)
-                continue
-            net.eval()
-            with torch.no_grad():
-                loss = float(loss_of(net(dense(watch[0])), torch.from_numpy(watch[1].astype(np.float32))))
-            if loss < best_loss:
-                best_loss, best_epoch, best = loss, epoch, _layers(net)
-            elif epoch - best_epoch >= settings.patience:
-                break
-    return best, best_epoch
-
-
-def _dense(rows: Any) -> FloatArray:
-    return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows, dtype=np.float32)
-
-
-def _layers(net: Any) -> Layers:
-    linear = [layer for layer in net if hasattr(layer, "weight")]
-    return [(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()) for layer in linear]

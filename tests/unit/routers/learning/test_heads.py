@@ -81,3 +81,118 @@ def test_training_leaves_torchs_random_state_alone() -> None:
     torch.manual_seed(7)
     ProbabilityHead().fit(x, y, HeadSettings(kind="mlp", max_epochs=1), no_progress)
     assert torch.equal(torch.rand(3), expected)
+
+
+def shifted(n: int, seed: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sixty features of which all matter; beside the source, three of them and the base rate differ by `shift`."""
+    weights = np.random.default_rng(0).normal(size=60) / 3
+    weights[:3] += shift
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 60)).astype(np.float32)
+    chance = 1 / (1 + np.exp(-(x @ weights - shift)))
+    return x, (rng.random(n) < chance).astype(float)[:, None]
+
+
+def loss(head: ProbabilityHead, x: np.ndarray, y: np.ndarray) -> float:
+    p = np.clip(head.predict(x), 1e-6, 1 - 1e-6)
+    return float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean())
+
+
+def source_head(settings: HeadSettings) -> ProbabilityHead:
+    return ProbabilityHead().fit(*shifted(1500, 1, 0.0), settings, no_progress)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hundred_target_rows_beat_the_start_and_beat_themselves_alone(kind: str) -> None:
+    settings = HeadSettings(kind=kind, hidden=16)
+    x, y = shifted(1000, 2, 1.0)
+    before, adapted, alone = 0.0, 0.0, 0.0
+    for few, others in ((slice(0, 100), slice(500, 1000)), (slice(500, 600), slice(0, 500))):
+        head = source_head(settings)
+        before += loss(head, x[others], y[others]) / 2
+        adapted += loss(head.adapt(x[few], y[few], settings, no_progress), x[others], y[others]) / 2
+        alone += loss(ProbabilityHead().fit(x[few], y[few], settings, no_progress), x[others], y[others]) / 2
+    assert adapted < before - 0.03
+    assert adapted < alone - 0.03
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_few_misleading_rows_do_not_destroy_what_was_learned(kind: str) -> None:
+    settings = HeadSettings(kind=kind, hidden=16)
+    head = source_head(settings)
+    x, y = shifted(500, 2, 0.0)
+    before = loss(head, x, y)
+    assert loss(head.adapt(x[:4], 1 - y[:4], settings, no_progress), x, y) < before + 0.05
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_of_the_same_rows_change_little(kind: str) -> None:
+    settings = HeadSettings(kind=kind, hidden=16)
+    head = source_head(settings)
+    x, y = shifted(600, 2, 0.0)
+    before = loss(head, x[100:], y[100:])
+    assert loss(head.adapt(x[:100], y[:100], settings, no_progress), x[100:], y[100:]) < before + 0.05
+
+
+def test_adapting_the_linear_head_minimises_loss_plus_distance_to_the_start() -> None:
+    # One feature, logit(x) = (2 x + 1) 0.5 + 0.25: calibrated weight 1 and bias 0.75. With the gap g = p - y of the
+    # one row x = 1, the optimum moves weight and bias alike by -g / strength: p = sigmoid(1.75 - 2 g / strength).
+    head = ProbabilityHead()
+    head.layers = [(np.array([[2.0]], np.float32), np.array([1.0], np.float32))]
+    head.slope, head.offset = np.array([0.5], np.float32), np.array([0.25], np.float32)
+    head.adapt(np.ones((1, 1), np.float32), np.zeros((1, 1)), HeadSettings(prior_strength=0.5), no_progress)
+    (weights, bias), *_ = head.layers
+    gap = 1 / (1 + np.exp(-(weights[0, 0] + bias[0])))
+    assert weights[0, 0] == pytest.approx(1.0 - gap / 0.5, abs=1e-3)
+    assert bias[0] == pytest.approx(0.75 - gap / 0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_endlessly_strong_prior_keeps_predictions(kind: str) -> None:
+    x, y = problem(200)
+    head = ProbabilityHead().fit(x, y, HeadSettings(kind=kind), no_progress)
+    before = head.predict(rows_of(x))
+    head.adapt(rows_of(x[:50]), 1 - y[:50], HeadSettings(kind=kind, prior_strength=1e6), no_progress)
+    np.testing.assert_allclose(head.predict(rows_of(x)), before, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapting_is_repeatable_and_can_be_saved(kind: str) -> None:
+    x, y = problem(200)
+    settings = HeadSettings(kind=kind, max_epochs=5)
+    first, again = (
+        ProbabilityHead().fit(x, y, settings, no_progress).adapt(x[:40], y[:40] / 2, settings, no_progress)
+        for _ in range(2)
+    )
+    restored = ProbabilityHead().restore(again.tensors(), 3, 2)
+    np.testing.assert_array_equal(restored.predict(rows_of(x)), first.predict(rows_of(x)))
+
+
+def test_columns_that_no_target_row_has_stay() -> None:
+    x, y = problem(200)
+    head = ProbabilityHead().fit(x, y, HeadSettings(), no_progress)
+    weights = head.layers[0][0][2] * head.slope
+    target = x[:40].toarray()
+    target[:, 2] = 0
+    head.adapt(csr_array(target), 1 - y[:40], HeadSettings(prior_strength=0.1), no_progress)
+    np.testing.assert_allclose(head.layers[0][0][2], weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_copies_are_learned_from_and_weigh_what_the_rows_weigh(kind: str) -> None:
+    x, y = problem(120)
+    settings = HeadSettings(kind=kind, max_epochs=8)
+    plain = ProbabilityHead().fit(x, y, settings, no_progress).predict(rows_of(x))
+    same = ProbabilityHead().fit(x, y, settings, no_progress, (rows_of(x), np.arange(120))).predict(rows_of(x))
+    flipped = ProbabilityHead().fit(x, y, settings, no_progress, (rows_of(-x), np.arange(120))).predict(rows_of(x))
+    if kind == "linear":
+        np.testing.assert_allclose(same, plain, atol=0.01)
+    assert np.abs(flipped - y.mean(axis=0)).mean() < np.abs(plain - y.mean(axis=0)).mean() / 2
+
+
+def test_copies_of_held_out_rows_do_not_leak_into_the_calibration() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 100)).astype(np.float32)
+    y = (rng.random((120, 1)) < 0.5).astype(float)
+    head = ProbabilityHead().fit(x, y, HeadSettings(C=100.0), no_progress, (x, np.arange(120)))
+    assert head.slope[0] < 0.2, "labels are noise, and held-out scores must show it"
