@@ -123,7 +123,7 @@ def _responses(path: Path, table: pd.DataFrame) -> list[str]:
 
     records = []
     with readable(path, "the folder of the recorded answers"):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     for number, line in enumerate(lines, start=1):
         try:
             record = orjson.loads(line)
