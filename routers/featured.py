@@ -60,7 +60,7 @@ class FeatureRouter(Router):
         prompts = data.inputs(self.side)
         self.features_ = self._unfitted_features().fit(prompts)
         rows = self.features_.transform(prompts)
-        self.novelty_ = NoveltyModel(seed=self.seed).fit(rows)
+        self.novelty_ = NoveltyModel(seed=self.seed).fit(rows, prompts)
         return rows
 
     def _rows_of(self, data: RoutingData) -> Rows:
@@ -68,16 +68,16 @@ class FeatureRouter(Router):
         return self.features_.transform(data.inputs(self.side))
 
     def _predict(self, prompts: Sequence[str]) -> Prediction:
-        return self._with_novelty(self.features_.transform(prompts))
+        return self._with_novelty(self.features_.transform(prompts), prompts)
 
     async def _predict_async(self, prompts: Sequence[str]) -> Prediction:
-        return self._with_novelty(await self.features_.transform_async(prompts))
+        return self._with_novelty(await self.features_.transform_async(prompts), prompts)
 
-    def _with_novelty(self, rows: Rows) -> Prediction:
+    def _with_novelty(self, rows: Rows, prompts: Sequence[str]) -> Prediction:
         prediction = self._predict_rows(rows)
         if prediction.novelty is not None:
             return prediction
-        return replace(prediction, novelty=self.novelty_.score(rows))
+        return replace(prediction, novelty=self.novelty_.score(rows, prompts))
 
     def _unfitted_features(self) -> Features:
         return make_features(self.features, side=self.side or (), seed=self.seed, dense=self.dense_features)

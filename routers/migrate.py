@@ -67,7 +67,8 @@ def _from_1(fields: Fields, tensors: Tensors) -> tuple[Fields, Tensors]:
     added: Tensors = {
         "novelty.components": np.zeros((width, 1), np.float32),
         "novelty.center": np.array([[0.0], [1.0]], np.float32),
-        "novelty.limits": np.full(2, 1e30, np.float32),
+        "novelty.limits": np.full(3, 1e30, np.float32),
+        "novelty.words": np.zeros(0, np.uint8),
     }
     if cluster:
         added["count"] = np.array(fields["summary"]["cluster_sizes"], dtype=np.int64)

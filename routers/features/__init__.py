@@ -3,7 +3,7 @@
 from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, clip_text
 from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
 from routers.features.side import SideFeatures, WithSide
-from routers.features.svd import ClusterFeatures, TfidfSvdFeatures, unit_rows
+from routers.features.svd import ClusterFeatures, TfidfSvdFeatures, right_singular_vectors, unit_rows
 from routers.features.tensors import checked_tensor
 from routers.features.tfidf import TfidfFeatures
 
@@ -25,5 +25,6 @@ __all__ = [
     "clip_text",
     "list_features",
     "make_features",
+    "right_singular_vectors",
     "unit_rows",
 ]

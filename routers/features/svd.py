@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from routers.errors import DataError, NotFittedError
-from routers.features.base import Features, FloatArray, SparseRows, Tensors, clip_text
+from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, clip_text
 from routers.features.tensors import checked_tensor
 from routers.features.terms import Tfidf, encode_terms, restore_terms
 from routers.features.tfidf import TfidfFeatures
 
-__all__ = ["ClusterFeatures", "TfidfSvdFeatures", "unit_rows"]
+__all__ = ["ClusterFeatures", "TfidfSvdFeatures", "right_singular_vectors", "unit_rows"]
 
 _TOKEN = re.compile(r"\b(?:\d\w*|\w\w+)\b")
 
@@ -70,7 +70,7 @@ class ClusterFeatures(Features):
         self._tfidf = Tfidf(_cluster_terms, max_terms=self.max_terms)
         clipped = [clip_text(text, self.max_chars) for text in texts]
         self._tfidf.fit(clipped, leave_out=ENGLISH_STOP_WORDS)
-        self.components_ = _components(self._rows(clipped), self.n_components, self.random_state)
+        self.components_ = right_singular_vectors(self._rows(clipped), self.n_components, self.random_state)
         return self
 
     def transform(self, texts: Sequence[str]) -> FloatArray:
@@ -141,7 +141,7 @@ class TfidfSvdFeatures(Features):
             DataError: there are no texts.
         """
         self._tfidf = self._unfitted().fit(texts)
-        self.components_ = _components(self._tfidf.transform(texts), self.n_components, self.random_state)
+        self.components_ = right_singular_vectors(self._tfidf.transform(texts), self.n_components, self.random_state)
         return self
 
     def transform(self, texts: Sequence[str]) -> FloatArray:
@@ -175,14 +175,20 @@ def unit_rows(x: FloatArray) -> FloatArray:
     return unit
 
 
-def _components(rows: SparseRows, n_components: int, seed: int) -> FloatArray:
-    """Right singular vectors, (n_columns, n_dimensions)."""
-    from sklearn.decomposition import TruncatedSVD
+def right_singular_vectors(rows: Rows, n_components: int, seed: int) -> FloatArray:
+    """The first right singular vectors of rows, (n_columns, min(n_components, n_rows, n_columns)) float32.
 
-    if rows.n_columns < 2:
-        return np.eye(rows.n_columns, 1, dtype=np.float32)
-    svd = TruncatedSVD(min(n_components, *rows.shape), random_state=seed).fit(rows.matrix())
-    return np.ascontiguousarray(svd.components_.T, dtype=np.float32)
+    Fewer than two columns stay as they are. The vectors come from the randomised SVD of scikit-learn's `TruncatedSVD`,
+    without the explained variance that it works out beside them, which rows that are all alike do not have.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    n_rows, n_columns = rows.shape
+    if n_columns < 2:
+        return np.eye(n_columns, 1, dtype=np.float32)
+    k = min(n_components, n_rows, n_columns)
+    _, _, vectors = randomized_svd(as_matrix(rows), k, n_iter=5, random_state=seed)
+    return np.ascontiguousarray(vectors.T, dtype=np.float32)
 
 
 def _cluster_terms(text: str) -> list[str]:

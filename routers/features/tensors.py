@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from routers.errors import ArtifactError
 
-__all__ = ["checked_tensor"]
+__all__ = ["checked_lines", "checked_tensor"]
 
 
 def checked_tensor(
@@ -34,4 +34,16 @@ def checked_tensor(
         )
     if np.issubdtype(dtype, np.floating) and not np.isfinite(tensor).all():
         raise ArtifactError(f"The tensor {name!r} of the router file is not finite: train and save the router again.")
+    return tensor
+
+
+def checked_lines(tensors: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.uint8]:
+    """The named tensor, if it holds whole lines of text as `encode_terms` makes them.
+
+    Raises:
+        ArtifactError: it does not.
+    """
+    tensor = checked_tensor(tensors, name, np.uint8, (None,))
+    if len(tensor) and tensor[-1] != ord("\n"):
+        raise ArtifactError(f"The tensor {name!r} of the router file is cut off: train and save the router again.")
     return tensor

@@ -1,33 +1,55 @@
-"""How unlike the training data a prompt is: principal components and what they leave out."""
+"""How unlike the training data a prompt is: words nobody used there, and features that do not look like theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routers.errors import ArtifactError
-from routers.features import FloatArray, Rows, SparseRows, Tensors, as_matrix, checked_tensor
+from routers.features import FloatArray, Rows, SparseRows, Tensors, checked_tensor, clip_text, right_singular_vectors
+from routers.features.tensors import checked_lines
+from routers.features.terms import decode_terms, encode_terms
 
-__all__ = ["NoveltyModel"]
+__all__ = ["NoveltyModel", "novelty_words"]
 
+_WORD = re.compile(r"\d+|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\d_]+")
+_MAX_CHARS = 2048
+_MOST_WORDS = 200_000
+_LEAST_PROMPTS = 2
+_LEAST_UNKNOWN = 0.2
 _LEAST = 1e-6
+_STATISTICS = 3
 
 
 class NoveltyModel:
-    """Hotelling's T^2 and the Q residual of a principal component model, as process monitoring uses them.
+    """Three statistics of a prompt; 1.0 is the edge of the training data.
 
-    T^2 says how far a prompt lies from the training data within the directions they vary in, Q how much of it lies
-    outside of these (Jackson and Mudholkar, Technometrics 21, 1979). Both are divided by the value that the share
-    `quantile` of the training prompts keeps to, and the larger one counts: 1.0 is the edge of the training data.
-    Unlike there the components are of the uncentred data (sparse rows stay sparse), and the limits are empirical.
+    - T^2 says how far its features lie from the training data within the directions these vary in;
+    - Q says how much of its features lies outside of these directions (Jackson and Mudholkar, Technometrics 21,
+      1979; process monitoring calls the pair Hotelling's T^2 and the Q residual);
+    - the share of its words that fewer than two training prompts have, 1 where it has no word. Features of unit
+      length cannot show this: of a prompt in another language they keep the few terms they know, at full length.
+
+    Each is divided by the value that the share `quantile` of the training prompts keeps to, the largest counts, and is
+    divided once more so that the same share keeps to 1.0 in all three together. A training prompt does not vouch for
+    its own words: they are known where two *others* have them. The limit of the share of unknown words is at least
+    0.2, so that one new name is not novel where the training data has none.
+
+    Unlike in the paper the components are of the uncentred data, so that sparse rows stay sparse, and the limits are
+    empirical.
 
     Args:
         n_components: directions kept, or fewer where there are fewer.
         quantile: share of the training prompts within the edge.
         seed: of the randomised SVD.
+
+    Attributes:
+        words_: the known words, at most 200,000.
     """
 
     def __init__(self, n_components: int = 16, quantile: float = 0.99, seed: int = 0) -> None:
@@ -35,27 +57,27 @@ class NoveltyModel:
         self.quantile = quantile
         self.seed = seed
 
-    def fit(self, rows: Rows) -> Self:
-        """Learn from the features of the training prompts, (n, n_features), n >= 1."""
-        from sklearn.decomposition import TruncatedSVD
-
-        matrix = as_matrix(rows)
-        k = min(self.n_components, *matrix.shape)
-        if min(matrix.shape) > 1:
-            svd = TruncatedSVD(k, random_state=self.seed).fit(matrix)
-            self.components_ = np.ascontiguousarray(svd.components_.T, dtype=np.float32)
-        else:
-            self.components_ = np.eye(matrix.shape[1], k, dtype=np.float32)
-        along = rows @ self.components_
-        self.center_ = np.stack([along.mean(axis=0), np.maximum(along.std(axis=0), 1e-3)]).astype(np.float32)
-        self.limits_ = np.ones(2, dtype=np.float32)
-        raw = self._raw(rows)
-        self.limits_ = np.maximum(np.quantile(raw, self.quantile, axis=0), _LEAST).astype(np.float32)
+    def fit(self, rows: Rows, texts: Sequence[str]) -> Self:
+        """Learn from training prompts, n >= 1: their features (n, n_features), and they themselves, (n,)."""
+        components = right_singular_vectors(rows, self.n_components, self.seed)
+        along = rows @ components
+        center, spread = along.mean(axis=0), np.maximum(along.std(axis=0), 1e-3)
+        self._set(components, np.stack([center, spread]).astype(np.float32), np.ones(_STATISTICS, np.float32))
+        unknown = self._learn_words(texts)
+        raw = np.column_stack([self._distances(rows), unknown])
+        least = np.array([_LEAST, _LEAST, _LEAST_UNKNOWN])
+        limits = np.maximum(np.quantile(raw, self.quantile, axis=0), least)
+        joint = float(np.quantile((raw / limits).max(axis=1), self.quantile))
+        self._set(components, self.center_, (limits * max(joint, 1.0)).astype(np.float32))
         return self
 
-    def score(self, rows: Rows) -> FloatArray:
-        """Novelty of rows, (n, n_features): (n,) float32 >= 0."""
-        novelty: FloatArray = (self._raw(rows) / self.limits_).max(axis=1, initial=0.0)
+    def score(self, rows: Rows, texts: Sequence[str]) -> FloatArray:
+        """Novelty of prompts: of their features (n, n_features), and of themselves, (n,). Gives (n,) float32 >= 0."""
+        unknown = [self._unknown(text) for text in texts]
+        if len(unknown) == 1:
+            return np.array([self._score_one(rows, unknown[0])], dtype=np.float32)
+        raw = np.column_stack([self._distances(rows), np.array(unknown, dtype=np.float32)])
+        novelty: FloatArray = (raw / self.limits_).max(axis=1, initial=0.0).astype(np.float32)
         return novelty
 
     def tensors(self) -> Tensors:
@@ -64,6 +86,7 @@ class NoveltyModel:
             "novelty.components": self.components_,
             "novelty.center": self.center_,
             "novelty.limits": self.limits_,
+            "novelty.words": encode_terms(sorted(self.words_)),
         }
 
     def restore(self, tensors: Mapping[str, NDArray[Any]], n_features: int) -> Self:
@@ -72,19 +95,62 @@ class NoveltyModel:
         Raises:
             ArtifactError: a tensor is missing or of the wrong type, shape or range.
         """
-        self.components_ = checked_tensor(tensors, "novelty.components", np.float32, (n_features, None))
-        self.center_ = checked_tensor(tensors, "novelty.center", np.float32, (2, self.components_.shape[1]))
-        self.limits_ = checked_tensor(tensors, "novelty.limits", np.float32, (2,))
-        if (self.limits_ <= 0).any() or (self.center_[1] <= 0).any():
+        components = checked_tensor(tensors, "novelty.components", np.float32, (n_features, None))
+        center = checked_tensor(tensors, "novelty.center", np.float32, (2, components.shape[1]))
+        limits = checked_tensor(tensors, "novelty.limits", np.float32, (_STATISTICS,))
+        self.words_ = frozenset(decode_terms(checked_lines(tensors, "novelty.words")))
+        if (limits <= 0).any() or (center[1] <= 0).any():
             raise ArtifactError("The router's measure of novelty has no positive scale: train and save it again.")
+        self._set(components, center, limits)
         return self
 
-    def _raw(self, rows: Rows) -> FloatArray:
+    def _set(self, components: FloatArray, center: FloatArray, limits: FloatArray) -> None:
+        self.components_ = components
+        self.center_ = center
+        self.limits_ = limits
+        self._limits = tuple(map(float, limits))
+
+    def _learn_words(self, texts: Sequence[str]) -> list[float]:
+        """Learn the known words; the share of each training prompt's words that others do not make known."""
+        words = [novelty_words(text) for text in texts]
+        prompts = Counter(word for found in words for word in set(found))
+        ranked = sorted((word for word, n in prompts.items() if n >= _LEAST_PROMPTS), key=lambda w: (-prompts[w], w))
+        self.words_ = frozenset(ranked[:_MOST_WORDS])
+        by_others = {word for word in self.words_ if prompts[word] > _LEAST_PROMPTS}
+        return [_share_outside(found, by_others) for found in words]
+
+    def _unknown(self, text: str) -> float:
+        return _share_outside(novelty_words(text), self.words_)
+
+    def _distances(self, rows: Rows) -> FloatArray:
         """T^2 and Q of each row, (n, 2)."""
         along = rows @ self.components_
         t2 = (((along - self.center_[0]) / self.center_[1]) ** 2).mean(axis=1)
         left = np.maximum(_squared_length(rows) - (along**2).sum(axis=1), 0.0)
         return np.stack([t2, left], axis=1).astype(np.float32)
+
+    def _score_one(self, rows: Rows, unknown: float) -> float:
+        """The same for a single prompt, without the cost of numpy's general routes."""
+        if isinstance(rows, SparseRows):
+            columns, values = rows.rows[0]
+            along = values @ self.components_[columns]
+        else:
+            values = rows[0]
+            along = values @ self.components_
+        scaled = (along - self.center_[0]) / self.center_[1]
+        t2 = float(scaled @ scaled) / len(scaled)
+        left = max(float(values @ values) - float(along @ along), 0.0)
+        limits = self._limits
+        return max(t2 / limits[0], left / limits[1], unknown / limits[2])
+
+
+def novelty_words(text: str) -> list[str]:
+    """Words of a text in small letters, numbers all as `#`; Chinese characters and kana one by one."""
+    return ["#" if word[0].isdigit() else word for word in _WORD.findall(clip_text(text, _MAX_CHARS).lower())]
+
+
+def _share_outside(words: Sequence[str], known: frozenset[str] | set[str]) -> float:
+    return sum(word not in known for word in words) / len(words) if words else 1.0
 
 
 def _squared_length(rows: Rows) -> FloatArray:
