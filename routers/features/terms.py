@@ -19,17 +19,21 @@ from routers.features.tensors import checked_tensor
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["SparseRow", "Tfidf", "decode_terms", "encode_terms", "restore_terms", "stack_rows"]
+__all__ = ["SparseRow", "Term", "Tfidf", "decode_terms", "encode_terms", "restore_terms", "stack_rows"]
 
 SparseRow = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Column indices and values of one row; both (n_nonzero,)."""
+
+Term = str | tuple[str, ...]
+"""A term as analysers give it: a word, or several words as a tuple, which is found without joining them first."""
 
 
 class Tfidf:
     """Term weights of one analyser.
 
     Args:
-        analyse: text, or what stands for one, -> its terms, as often as they occur; they hold no line feed.
+        analyse: text, or what stands for one, -> its terms, as often as they occur; words hold neither blank nor line
+            feed. The tuple `("a", "b")` is the term `"a b"`.
         min_documents: keep terms found in at least this many texts (in all, where there are fewer texts).
         max_terms: keep at most this many, those found in most texts.
         sublinear: use 1 + ln(count) for the count.
@@ -37,7 +41,7 @@ class Tfidf:
 
     def __init__(
         self,
-        analyse: Callable[[Any], Iterable[str]],
+        analyse: Callable[[Any], Iterable[Term]],
         *,
         min_documents: int = 1,
         max_terms: int | None = None,
@@ -51,9 +55,10 @@ class Tfidf:
 
     def fit(self, texts: Sequence[Any], *, leave_out: Collection[str] = ()) -> Self:
         """Learn terms, but not those to leave out, and their idf from texts, (n_texts,)."""
-        found: Counter[str] = Counter()
+        in_texts: Counter[Term] = Counter()
         for text in texts:
-            found.update(set(self.analyse(text)))
+            in_texts.update(set(self.analyse(text)))
+        found = {term if isinstance(term, str) else " ".join(term): n for term, n in in_texts.items()}
         least = min(self.min_documents, len(texts))
         ranked = sorted(
             (term for term, n in found.items() if n >= least and term not in leave_out),
@@ -68,7 +73,9 @@ class Tfidf:
         """Take learned terms and their idf, both (n_terms,)."""
         self.terms = list(terms)
         self.idf = idf
-        self._column = {term: column for column, term in enumerate(self.terms)}
+        self._column: dict[Term, int] = {
+            tuple(term.split(" ")) if " " in term else term: column for column, term in enumerate(self.terms)
+        }
 
     def row(self, text: Any) -> SparseRow:
         """Weights of one text, of unit length, or empty when no term is known."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -14,12 +15,13 @@ from pydantic import Field
 from routers.errors import DataError, NotFittedError
 from routers.features.base import Features, FloatArray, SparseRows, Tensors, clip_text
 from routers.features.tensors import checked_tensor
-from routers.features.terms import SparseRow, Tfidf, encode_terms, restore_terms
+from routers.features.terms import SparseRow, Term, Tfidf, encode_terms, restore_terms
 
 __all__ = ["TfidfFeatures"]
 
-_WORD = re.compile(r"\d+|[^\W\d_]+")
-_RUN = re.compile(r"0+|A+|a+|[^0Aa\s]")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_ASCII_WORD = re.compile(r"[a-z]+|[0-9]+")
+_RUN = re.compile(r"a+|[^0Aa\s]|A+|0+")
 _LONGEST_RUN = 16
 _CLIP = 4.0
 
@@ -140,21 +142,25 @@ class TfidfFeatures(Features):
         self._shapes = Tfidf(_shape_terms, **limits)
 
 
-def _word_terms(text: str) -> list[str]:
-    words, folded, sized = _WORD.findall(text.lower()), [], []
-    for word in words:
-        number = word[0].isdigit()
-        folded.append("#" if number else word)
-        sized.append(word[0] + "_" * (len(word[:_LONGEST_RUN]) - 1) if number else word)
-    pairs = [f"{a} {b}" for a, b in pairwise(folded)]
-    with_numbers = [f"{a} {b}" for a, b in pairwise(sized) if a[0].isdigit() or b[0].isdigit()]
-    return folded + pairs + [word for word in sized if word[0].isdigit()] + with_numbers
+def _word_terms(text: str) -> Iterable[Term]:
+    low = text.lower()
+    words = (_ASCII_WORD if low.isascii() else _WORD).findall(low)
+    numbers = [place for place, word in enumerate(words) if word[0].isdigit()]
+    if not numbers:
+        return chain(words, pairwise(words))
+    sized = words.copy()
+    for place in numbers:
+        number = words[place]
+        sized[place] = number[0] + "_" * (len(number[:_LONGEST_RUN]) - 1)
+        words[place] = "#"
+    beside = sorted({place for number in numbers for place in (number - 1, number)} - {-1, len(words) - 1})
+    with_numbers = [(sized[place], sized[place + 1]) for place in beside]
+    return chain(words, pairwise(words), [sized[place] for place in numbers], with_numbers)
 
 
-def _shape_terms(runs: list[str]) -> list[str]:
-    ones = [run[:_LONGEST_RUN] for run in runs]
-    twos = [f"{a} {b}" for a, b in pairwise(ones)]
-    return ones + twos + [f"{two} {run}" for two, run in zip(twos, ones[2:], strict=False)]
+def _shape_terms(runs: list[str]) -> Iterable[Term]:
+    ones = runs if len(max(runs, key=len, default="")) <= _LONGEST_RUN else [run[:_LONGEST_RUN] for run in runs]
+    return chain(ones, pairwise(ones), zip(ones, ones[1:], ones[2:], strict=False))
 
 
 class _Fold(dict[int, int]):
@@ -178,19 +184,20 @@ def _runs(text: str) -> list[str]:
 
 def _counts(text: str, runs: list[str]) -> FloatArray:
     """Logarithms of 1 + each of `TfidfFeatures.count_names`; all but the first from the part that is read."""
-    numbers = [len(run) for run in runs if run[0] == "0"]
-    capitals = [len(run) for run in runs if run[0] == "A"]
-    small = [len(run) for run in runs if run[0] == "a"]
-    n_others = len(runs) - len(numbers) - len(capitals) - len(small)
+    times = Counter(runs)
+    numbers, capitals, small = (
+        {len(run): n for run, n in times.items() if run[0] == folded} for folded in ("0", "A", "a")
+    )
+    n_numbers, n_capitals, n_small = sum(numbers.values()), sum(capitals.values()), sum(small.values())
     counts = [
         len(text),
-        len(capitals) + len(small),
-        len(numbers),
-        sum(numbers),
+        n_capitals + n_small,
+        n_numbers,
+        sum(length * n for length, n in numbers.items()),
         max(numbers, default=0),
-        sum(capitals),
+        sum(length * n for length, n in capitals.items()),
         max(capitals, default=0),
         max(small, default=0),
-        n_others,
+        len(runs) - n_numbers - n_capitals - n_small,
     ]
     return np.log1p(np.array(counts, dtype=np.float32))
