@@ -110,7 +110,7 @@ class PolyBertRouter(TextRouter):
 
     def _new_reader(self) -> Encoder:
         n_experts = len(self.experts_)
-        return Encoder([Head("softmax", n_experts), Head("sigmoid", n_experts)], self.max_tokens)
+        return Encoder([Head("softmax", n_experts), Head("sigmoid", n_experts)], self.max_tokens, self.side or ())
 
     def _targets(self, data: RoutingData) -> NDArray[np.float64]:
         quality = data.quality()

@@ -113,7 +113,7 @@ class RouteLLMBertRouter(TextRouter, TwoModelRouter):
         return self.encoder
 
     def _new_reader(self) -> Encoder:
-        return Encoder([Head("softmax", 3), Head("sigmoid", 2)], self.max_tokens)
+        return Encoder([Head("softmax", 3), Head("sigmoid", 2)], self.max_tokens, self.side or ())
 
     def _targets(self, data: RoutingData) -> NDArray[np.float64]:
         outcomes = outcome_labels(data.samples(self.small_), data.samples(self.large_), self.tie)

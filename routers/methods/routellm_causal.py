@@ -117,7 +117,7 @@ class RouteLLMCausalRouter(TextRouter, TwoModelRouter):
         return self.model
 
     def _new_reader(self) -> ScoreModel:
-        return ScoreModel(self.max_tokens)
+        return ScoreModel(self.max_tokens, self.side or ())
 
     def _targets(self, data: RoutingData) -> NDArray[np.float64]:
         return score_labels(data.samples(self.small_), data.samples(self.large_), self.tie)

@@ -34,6 +34,7 @@ class ScoreModel(TextModel):
 
     Args:
         max_tokens: most tokens of template and question; of a longer question the first and the last half are read.
+        side: names of the side information to read as lines before the question.
     """
 
     task: ClassVar[Task] = "causal"
@@ -41,8 +42,8 @@ class ScoreModel(TextModel):
 
     score_ids: list[int]
 
-    def __init__(self, max_tokens: int) -> None:
-        super().__init__([Head("softmax", len(SCORES))], max_tokens)
+    def __init__(self, max_tokens: int, side: Sequence[str] = ()) -> None:
+        super().__init__([Head("softmax", len(SCORES))], max_tokens, side)
 
     def settings(self) -> dict[str, Any]:
         """What the artifact's `features` says of this model, as JSON values."""

@@ -124,7 +124,7 @@ def load_checkpoint(source: str, task: Task, n_outputs: int, dropout: float | No
                 config.pad_token_id = tokenizer.pad_token_id or 0
             model = auto.from_pretrained(source, config=config, use_safetensors=True, dtype=torch.float32, **options)
     except (OSError, ValueError, KeyError, ImportError, ArtifactError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ParameterError(
             f"The checkpoint {source!r} cannot be used ({reason}): give the folder or the hub's name of a "
             "Hugging Face checkpoint with safetensors weights and a tokenizer.json."
@@ -151,7 +151,7 @@ def build_config(fields: Mapping[str, Any], task: Task, n_outputs: int) -> Any:
     if foreign:
         raise ArtifactError(f"The model's configuration has {foreign[0]!r}, which is not allowed: remove it.")
     kind = fields.get("model_type")
-    if kind not in _known_types(task):
+    if not isinstance(kind, str) or kind not in _known_types(task):
         raise ArtifactError(f"The model type {kind!r} is not one that reads text here: use another checkpoint.")
     layers = fields.get("num_hidden_layers", 1)
     if not isinstance(layers, int) or not 0 < layers <= _MOST_LAYERS:
@@ -161,7 +161,7 @@ def build_config(fields: Mapping[str, Any], task: Task, n_outputs: int) -> Any:
     try:
         config = transformers.AutoConfig.for_model(kind, **kept, **labels)
     except Exception as error:  # noqa: BLE001 - the classes check their fields each in its own way
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ArtifactError(
             f"The model's configuration is wrong ({reason}): train and save the router again."
         ) from None
@@ -181,7 +181,7 @@ def build_model(config: Any, task: Task) -> Any:
         with _quiet(), torch.random.fork_rng(devices=[]):
             return _auto_class(task).from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - a wrong size shows up anywhere in the model's own code
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ArtifactError(f"The saved model cannot be built ({reason}): train and save the router again.") from None
 
 

@@ -18,6 +18,7 @@ class Encoder(TextModel):
     Args:
         heads: what the outputs mean, in order.
         max_tokens: most tokens of a text; of longer ones the first and the last half are read.
+        side: names of the side information to read as lines before the text.
     """
 
     task: ClassVar[Task] = "encoder"

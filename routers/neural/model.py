@@ -26,6 +26,7 @@ from routers.neural.checkpoint import (
     seeded,
     settle_weights,
 )
+from routers.neural.side import with_side
 from routers.neural.tokens import Reader, largest_id
 from routers.neural.training import Augment, Head, Tuning, batches, tune
 
@@ -50,6 +51,7 @@ class TextModel(ABC):
     Args:
         heads: what the outputs mean, in order.
         max_tokens: most tokens of a text; fewer where the transformer takes fewer.
+        side: names of the side information to read as lines before the text.
     """
 
     task: ClassVar[Task]
@@ -59,9 +61,10 @@ class TextModel(ABC):
     reader: Reader
     offset: NDArray[np.float32]
 
-    def __init__(self, heads: Sequence[Head], max_tokens: int) -> None:
+    def __init__(self, heads: Sequence[Head], max_tokens: int, side: Sequence[str] = ()) -> None:
         self.heads = tuple(heads)
         self.max_tokens = max_tokens
+        self.side = tuple(side)
         self.n_outputs = sum(head.size for head in heads)
 
     def fit(
@@ -125,7 +128,7 @@ class TextModel(ABC):
         """Probabilities of texts (n,): (n, n_outputs) float32 in [0, 1]."""
         torch, _ = needed()
         out = np.zeros((len(texts), self.n_outputs), dtype=np.float32)
-        ids = self.reader.read(texts)
+        ids = self._read(texts)
         with torch.inference_mode(), self._precision():
             for group in batches(ids, range(len(ids)), _TOKENS_AT_ONCE):
                 logits = self._logits([ids[place] for place in group]).float()
@@ -200,7 +203,7 @@ class TextModel(ABC):
         happened = tune(
             self.model,
             self._logits,
-            self.reader.read,
+            self._read,
             texts,
             targets,
             self.heads,
@@ -214,6 +217,9 @@ class TextModel(ABC):
         settle_weights(self.model)
         progress("fine-tuned", 1.0)
         return happened
+
+    def _read(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.reader.read(with_side(texts, self.side))
 
     def _probabilities(self, logits: Any) -> Any:
         torch, _ = needed()

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from routers.base import Prediction, Progress, Router, RouterState
 from routers.neural.model import TextModel
-from routers.neural.side import with_side
 from routers.neural.training import Tuning
 
 if TYPE_CHECKING:
@@ -67,20 +66,16 @@ class TextRouter(Router):
 
     def _fit(self, data: RoutingData, progress: Progress) -> None:
         reader, targets = self._new_reader(), self._targets(data)
-        happened = reader.fit(
-            self._source(), self._texts(data), targets, self._tuning(), progress, dropout=self.dropout
-        )
+        prompts = data.inputs(self.side)
+        happened = reader.fit(self._source(), prompts, targets, self._tuning(), progress, dropout=self.dropout)
         self.reader_ = reader
         self.summary_ = {"training_prompts": len(targets), **happened}
 
     def _adapt(self, data: RoutingData, progress: Progress) -> None:
-        self.reader_.adapt(self._texts(data), self._targets(data), self._tuning(), progress)
+        self.reader_.adapt(data.inputs(self.side), self._targets(data), self._tuning(), progress)
 
     def _predict(self, prompts: Sequence[str]) -> Prediction:
-        return self._read_out(self.reader_.predict(with_side(prompts, self.side or ())))
-
-    def _texts(self, data: RoutingData) -> list[str]:
-        return with_side(data.inputs(self.side), self.side or ())
+        return self._read_out(self.reader_.predict(prompts))
 
     def _tuning(self) -> Tuning:
         return Tuning(

@@ -6,6 +6,8 @@ import pytest
 
 from routers import RoutingData
 
+from .checkpoints import tiny_causal, tiny_encoder
+
 WORDS = {
     "sums": ("What is {} ?", "0123456789", " + "),
     "letters": ("Sort the letters {} in order", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", ""),
@@ -54,3 +56,15 @@ def data(frame: pd.DataFrame) -> RoutingData:
 @pytest.fixture(scope="session")
 def held_out() -> RoutingData:
     return RoutingData(make_frame(200, seed=1))
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_path() -> str:
+    """Folder of a tiny BERT with random weights."""
+    return tiny_encoder()
+
+
+@pytest.fixture(scope="session")
+def tiny_causal_path() -> str:
+    """Folder of a tiny Llama with random weights."""
+    return tiny_causal()
