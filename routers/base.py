@@ -101,6 +101,8 @@ class Router(Estimator, ABC):
     n_models: ClassVar[Literal["two", "n"]] = "n"
     needs: ClassVar[tuple[str, ...]] = ()
     describes: ClassVar[str]
+    learns: ClassVar[bool] = True
+    """Whether its choice depends on what it learned of prompts, so that it should beat a coin."""
 
     experts_: tuple[str, ...]
     cost_: NDArray[np.float64]
