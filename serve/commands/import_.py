@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from routers.errors import DataError
+from routers.errors import DataError, ParameterError
 
 __all__ = ["import_"]
 
@@ -47,6 +47,10 @@ def import_(
 
     started = time.perf_counter()
     names = None if experts is None else tuple(name.strip() for name in experts.split(",") if name.strip())
+    if names == ():
+        raise ParameterError(
+            f"--experts {experts!r} names no expert: separate names by commas, or leave it out for all."
+        )
     choice = Choice(names, incomplete, tuple(drop or ()), {} if prices is None else read_prices(prices))
     with Console(stderr=True).status(f"Reading {escape(source)}"):
         imported = import_data(source, data, choice)

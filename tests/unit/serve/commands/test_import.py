@@ -66,6 +66,7 @@ def test_unknown_names(own: Path, tmp_path: Path) -> None:
     for arguments, message in [
         (["cvs"], "no source 'cvs'"),
         (["csv", "--experts", "b"], "no expert 'b'"),
+        (["csv", "--experts", " ,"], "names no expert"),
         (["csv", "--prices", tmp_path / "none"], "No such file"),
         (["mmlu-pro"], "cannot be read: Not a directory"),
     ]:

@@ -67,6 +67,16 @@ def test_everything_given_is_kept(tmp_path: Path) -> None:
     assert notes == ()
 
 
+def test_optional_cells_may_be_empty(tmp_path: Path) -> None:
+    row = {"prompt": "a", "expert": "x", "quality": 1, "cost": 1}
+    rich = {**row, "prompt": "b", "fold": 3, "split": "dev", "domain": "d", "response": "r", "note": 1.5, "seen": True}
+    frame, _ = read_own_jsonl(jsonl_file(tmp_path, row, rich))
+    RoutingData(frame).write(tmp_path / "data.parquet")
+    back = RoutingData.read(tmp_path / "data.parquet").frame
+    assert back.loc[0, ["fold", "split", "domain", "response", "note", "seen"]].isna().all()
+    assert back.loc[1, ["fold", "split", "domain", "response", "note"]].tolist() == [3, "dev", "d", "r", 1.5]
+
+
 def test_output_tokens_come_from_the_answers(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "prompt,expert,quality,response\nHow?,gpt-4-0314,true,12345\nWhy?,gpt-4-0314,FALSE,1\n")
     frame, notes = read_own_csv(path)
