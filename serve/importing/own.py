@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
@@ -17,9 +17,6 @@ from routers.errors import DataError
 from serve.importing.answers import LATENCY_NOTE, TOKENS_NOTE, Rows, fold_of, split_of, tokens_of
 from serve.importing.tables import readable
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["read_own_csv", "read_own_jsonl"]
 
 _REQUIRED = ("prompt", "expert", "quality")
@@ -27,6 +24,7 @@ _KINDS = COLUMNS | OPTIONAL_COLUMNS
 _WHAT = "a file of your own data"
 _WORDS = {"true": 1.0, "false": 0.0}
 _LONGEST_CELL_CHARS = 2**31 - 1
+_LARGEST_WHOLE = 2**53
 _ID_DIGITS = 16
 
 
@@ -170,8 +168,8 @@ def _number(cell: Any) -> float:
 
 def _whole(cell: Any) -> int:
     value = _number(cell)
-    if value % 1:
-        raise ValueError("must be a whole number")
+    if value % 1 or value > _LARGEST_WHOLE:
+        raise ValueError("must be a whole number, at most 2^53")
     return int(value)
 
 
@@ -193,7 +191,7 @@ def _loose(table: _Table, name: str) -> Any:
     cells = table.columns[name]
     if all(str(cell).lower() in _WORDS for cell in cells):
         return [str(cell).lower() == "true" for cell in cells]
-    if all(isinstance(cell, float | int) or cell is None for cell in cells):
+    if all(cell is None or (isinstance(cell, float | int) and not isinstance(cell, bool)) for cell in cells):
         return pd.array(cells, dtype="Float64")
     return pd.array([None if cell is None else _as_text(cell) for cell in cells], dtype=object)
 

@@ -75,6 +75,7 @@ def test_optional_cells_may_be_empty(tmp_path: Path) -> None:
     back = RoutingData.read(tmp_path / "data.parquet").frame
     assert back.loc[0, ["fold", "split", "domain", "response", "note", "seen"]].isna().all()
     assert back.loc[1, ["fold", "split", "domain", "response", "note"]].tolist() == [3, "dev", "d", "r", 1.5]
+    assert back.loc[1, "seen"] == "true"
 
 
 def test_output_tokens_come_from_the_answers(tmp_path: Path) -> None:
@@ -113,6 +114,7 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
         (MINIMAL + "x,a,1,", "line 4, column 'cost': the cell is empty; fill it, or leave the whole column out"),
         (MINIMAL + "x,a,1,-1", "line 4, column 'cost': must be a number that is 0 or more, not '-1'"),
         (MINIMAL + "x,a,1,inf", "column 'cost'"),
+        ("prompt,expert,quality,cost,sample\nx,a,1,1,1e30\n", "'sample': must be a whole number, at most 2"),
         (MINIMAL + "How?,a,0,1", "line 4 repeats line 2 .*expert 'a' and sample 0.*column 'sample'"),
         ("prompt,expert,quality\nx,a,1\n", "does not tell what its answers cost"),
         ("prompt,expert,quality,response\nx,a,1,yes\ny,a,1,\n", "does not tell what its answers cost"),
