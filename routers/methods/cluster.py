@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from routers.base import Prediction, Progress, RouterState
+from routers.clustered import ClusteringRouter
 from routers.errors import ArtifactError, ParameterError
-from routers.featured import FeatureRouter
 from routers.features import FeatureSpec, Rows, checked_tensor
 from routers.learning.balanced import BalancedKMeans
 
@@ -23,7 +23,7 @@ _FARTHEST = 2.0
 """Largest distance of two vectors of unit length; prompts without a known word are put there."""
 
 
-class ClusterRouter(FeatureRouter):
+class ClusterRouter(ClusteringRouter):
     """Sends a prompt to the expert of the nearest cluster.
 
     Clusters are C-BTM's: `ClusterFeatures`, then `BalancedKMeans`. The expert of a cluster is the one with
@@ -148,6 +148,11 @@ class ClusterRouter(FeatureRouter):
             choice=self.choice_[nearest],
             novelty=(distance.min(axis=1) / self.limit_).astype(np.float32),
         )
+
+    def assign(self, rows: Rows) -> NDArray[np.int64]:
+        """The nearest cluster of each row of features, (n,)."""
+        nearest: NDArray[np.int64] = self._distances(np.asarray(rows)).argmin(axis=1)
+        return nearest
 
     def _distances(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Euclidean distance of rows to centroids, (n, n_clusters)."""
