@@ -9,6 +9,9 @@ from routers.base import Router
 from routers.errors import ParameterError
 from routers.methods.cluster import ClusterRouter
 from routers.methods.hybrid import HybridDetRouter, HybridProbRouter, HybridTransRouter
+from routers.methods.poly_bert import PolyBertRouter
+from routers.methods.routellm_bert import RouteLLMBertRouter
+from routers.methods.routellm_causal import RouteLLMCausalRouter
 
 __all__ = ["RouterInfo", "list_routers", "make_router"]
 
@@ -17,6 +20,9 @@ _CLASSES: tuple[type[Router], ...] = (
     HybridDetRouter,
     HybridProbRouter,
     HybridTransRouter,
+    PolyBertRouter,
+    RouteLLMBertRouter,
+    RouteLLMCausalRouter,
 )
 _ROUTERS: dict[str, type[Router]] = {cls.name: cls for cls in _CLASSES}
 

@@ -12,6 +12,7 @@ from routers.base import Prediction
 from routers.learning.soft_labels import soft_labels
 from routers.neural.encoder import Encoder
 from routers.neural.parameters import (
+    Augment,
     BatchSize,
     Checkpoint,
     Dropout,
@@ -61,7 +62,8 @@ class PolyBertRouter(TextRouter):
         max_steps: most steps; None: as many as the epochs make.
         held_out: share of the prompts that picks the best epoch.
         patience: epochs without improvement after which training stops.
-        seed: of the heads, held-out prompts, order and dropout.
+        augment: noisy copies to every prompt that is read as it is, fresh ones in each epoch (not in the paper).
+        seed: of the heads, held-out prompts, order, dropout and noise.
 
     Attributes:
         reader_: the fine-tuned encoder.
@@ -88,6 +90,7 @@ class PolyBertRouter(TextRouter):
         max_steps: MaxSteps = None,
         held_out: HeldOut = 0.1,
         patience: Patience = 2,
+        augment: Augment = 0.0,
         seed: Seed = 0,
     ) -> None:
         self.encoder = encoder
@@ -103,6 +106,7 @@ class PolyBertRouter(TextRouter):
         self.max_steps = max_steps
         self.held_out = held_out
         self.patience = patience
+        self.augment = augment
         self.seed = seed
 
     def _source(self) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field
 from routers.base import Prediction, TwoModelRouter
 from routers.neural.encoder import Encoder
 from routers.neural.parameters import (
+    Augment,
     BatchSize,
     Checkpoint,
     Dropout,
@@ -61,7 +62,8 @@ class RouteLLMBertRouter(TextRouter, TwoModelRouter):
         max_steps: most steps; None: as many as the epochs make.
         held_out: share of the prompts that picks the best epoch.
         patience: epochs without improvement after which training stops.
-        seed: of the heads, held-out prompts, order and dropout.
+        augment: noisy copies to every prompt that is read as it is, fresh ones in each epoch (not in the paper).
+        seed: of the heads, held-out prompts, order, dropout and noise.
 
     Attributes:
         reader_: the fine-tuned encoder.
@@ -90,6 +92,7 @@ class RouteLLMBertRouter(TextRouter, TwoModelRouter):
         max_steps: MaxSteps = 2000,
         held_out: HeldOut = 0.1,
         patience: Patience = 2,
+        augment: Augment = 0.0,
         seed: Seed = 0,
     ) -> None:
         self.small = small
@@ -107,6 +110,7 @@ class RouteLLMBertRouter(TextRouter, TwoModelRouter):
         self.max_steps = max_steps
         self.held_out = held_out
         self.patience = patience
+        self.augment = augment
         self.seed = seed
 
     def _source(self) -> str:

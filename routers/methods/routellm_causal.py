@@ -13,6 +13,7 @@ from routers.errors import ArtifactError
 from routers.features import checked_tensor
 from routers.neural.causal import SCORES, ScoreModel
 from routers.neural.parameters import (
+    Augment,
     BatchSize,
     Checkpoint,
     Dropout,
@@ -64,7 +65,8 @@ class RouteLLMCausalRouter(TextRouter, TwoModelRouter):
         max_steps: most steps; None: as many as the epochs make.
         held_out: share of the prompts that picks the best epoch.
         patience: epochs without improvement after which training stops.
-        seed: of new tokens, held-out prompts, order and dropout.
+        augment: noisy copies to every prompt that is read as it is, fresh ones in each epoch (not in the paper).
+        seed: of new tokens, held-out prompts, order, dropout and noise.
 
     Attributes:
         reader_: the fine-tuned language model.
@@ -94,6 +96,7 @@ class RouteLLMCausalRouter(TextRouter, TwoModelRouter):
         max_steps: MaxSteps = None,
         held_out: HeldOut = 0.1,
         patience: Patience = 2,
+        augment: Augment = 0.0,
         seed: Seed = 0,
     ) -> None:
         self.small = small
@@ -111,6 +114,7 @@ class RouteLLMCausalRouter(TextRouter, TwoModelRouter):
         self.max_steps = max_steps
         self.held_out = held_out
         self.patience = patience
+        self.augment = augment
         self.seed = seed
 
     def _source(self) -> str:

@@ -76,7 +76,7 @@ class TextModel(ABC):
         progress: Progress,
         *,
         dropout: float | None = None,
-        augment: Augment | None = None,
+        change: Augment | None = None,
     ) -> dict[str, Any]:
         """Fine-tune a checkpoint.
 
@@ -87,7 +87,7 @@ class TextModel(ABC):
             settings: how.
             progress: told what is being done.
             dropout: dropout probability of all layers; None: the checkpoint's own.
-            augment: makes other texts of the same meaning, anew in each epoch.
+            change: makes other texts of the same meaning, anew in each epoch.
 
         Returns:
             What happened, as JSON values.
@@ -104,7 +104,7 @@ class TextModel(ABC):
                 rows = largest_id(self.reader.tokenizer.get_vocab()) + 1
                 self.model.resize_token_embeddings(rows, mean_resizing=False)
             self.offset = self._prior(targets)
-            return self._tune(texts, targets, settings, progress, augment, trained=False)
+            return self._tune(texts, targets, settings, progress, change, trained=False)
 
     def adapt(
         self,
@@ -113,7 +113,7 @@ class TextModel(ABC):
         settings: Tuning,
         progress: Progress,
         *,
-        augment: Augment | None = None,
+        change: Augment | None = None,
     ) -> dict[str, Any]:
         """Go on training on other texts, gently: a third of the learning rate, half the epochs.
 
@@ -122,7 +122,7 @@ class TextModel(ABC):
         """
         gentle = replace(settings, learning_rate=settings.learning_rate / 3, epochs=-(-settings.epochs // 2))
         with seeded(settings.seed):
-            return self._tune(texts, targets, gentle, progress, augment, trained=True)
+            return self._tune(texts, targets, gentle, progress, change, trained=True)
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Probabilities of texts (n,): (n, n_outputs) float32 in [0, 1]."""
@@ -195,7 +195,7 @@ class TextModel(ABC):
         targets: NDArray[np.float64],
         settings: Tuning,
         progress: Progress,
-        augment: Augment | None,
+        change: Augment | None,
         *,
         trained: bool,
     ) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class TextModel(ABC):
             self.heads,
             settings,
             progress,
-            augment=augment,
+            change=change,
             trained=trained,
         )
         self.model.zero_grad(set_to_none=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 __all__ = [
+    "Augment",
     "BatchSize",
     "Checkpoint",
     "Dropout",
@@ -30,6 +31,7 @@ WeightDecay = Annotated[float, Field(ge=0, le=1)]
 Warmup = Annotated[float, Field(ge=0, lt=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)] | None
 MaxSteps = Annotated[int, Field(ge=1)] | None
+Augment = Annotated[float, Field(ge=0, le=20)]
 HeldOut = Annotated[float, Field(ge=0, le=0.5)]
 Patience = Annotated[int, Field(ge=1, le=10_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from routers.base import Prediction, Progress, Router, RouterState
 from routers.neural.model import TextModel
-from routers.neural.training import Tuning
+from routers.neural.training import Tuning, noise
 
 if TYPE_CHECKING:
     from routers.data import RoutingData
@@ -39,6 +39,7 @@ class TextRouter(Router):
     max_steps: int | None
     held_out: float
     patience: int
+    augment: float
     seed: int
 
     reader_: TextModel
@@ -66,13 +67,21 @@ class TextRouter(Router):
 
     def _fit(self, data: RoutingData, progress: Progress) -> None:
         reader, targets = self._new_reader(), self._targets(data)
-        prompts = data.inputs(self.side)
-        happened = reader.fit(self._source(), prompts, targets, self._tuning(), progress, dropout=self.dropout)
+        happened = reader.fit(
+            self._source(),
+            data.inputs(self.side),
+            targets,
+            self._tuning(),
+            progress,
+            dropout=self.dropout,
+            change=noise(self.augment),
+        )
         self.reader_ = reader
         self.summary_ = {"training_prompts": len(targets), **happened}
 
     def _adapt(self, data: RoutingData, progress: Progress) -> None:
-        self.reader_.adapt(data.inputs(self.side), self._targets(data), self._tuning(), progress)
+        change = noise(self.augment)
+        self.reader_.adapt(data.inputs(self.side), self._targets(data), self._tuning(), progress, change=change)
 
     def _predict(self, prompts: Sequence[str]) -> Prediction:
         return self._read_out(self.reader_.predict(prompts))

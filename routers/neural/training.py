@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers.base import Progress
+from routers.learning.augment import augment
 from routers.neural.checkpoint import needed
 
-__all__ = ["Augment", "Head", "Logits", "Tuning", "batches", "losses_of", "tune"]
+__all__ = ["Augment", "Head", "Logits", "Tuning", "batches", "losses_of", "noise", "tune"]
 
 Augment = Callable[[str, np.random.Generator], str]
 """Makes another text of the same meaning."""
@@ -69,6 +70,14 @@ class Tuning:
     seed: int = 0
 
 
+def noise(n_copies: float) -> Augment | None:
+    """Reads a text as a noisy copy with probability n / (1 + n): the mix of a text and n copies of it, ever new."""
+    if not n_copies:
+        return None
+    share = n_copies / (1 + n_copies)
+    return lambda text, rng: augment(text, rng) if rng.random() < share else text
+
+
 def losses_of(logits: Any, targets: Any, heads: Sequence[Head]) -> Any:
     """Loss of each text, (n,), the sum over heads, from logits and soft labels, (n, n_outputs) both."""
     torch, _ = needed()
@@ -107,7 +116,7 @@ def tune(
     settings: Tuning,
     progress: Progress,
     *,
-    augment: Augment | None = None,
+    change: Augment | None = None,
     trained: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune a model in place; call it with torch seeded.
@@ -123,7 +132,7 @@ def tune(
         heads: what the outputs mean.
         settings: how.
         progress: told after every epoch.
-        augment: changes the texts anew in each epoch; held-out texts stay as they are.
+        change: changes the texts anew in each epoch; held-out texts stay as they are.
         trained: whether the model as it is counts as an epoch to choose from.
 
     Returns:
@@ -131,9 +140,7 @@ def tune(
     """
     run = _Run(model, logits_of, heads, settings)
     rng = np.random.default_rng(settings.seed)
-    order = rng.permutation(len(texts))
-    n_held = max(1, round(settings.held_out * len(texts))) if settings.held_out and len(texts) >= _FEWEST_ROWS else 0
-    held, rows = order[:n_held].tolist(), order[n_held:]
+    held, rows = _split(len(texts), settings.held_out, rng)
     plan = min(settings.epochs * math.ceil(len(rows) / settings.batch_size), settings.max_steps or 2**62)
     run.plan(plan)
     ids = read(texts)
@@ -141,9 +148,9 @@ def tune(
     best, best_epoch, epoch = (run.weights(), 0, 0) if losses else (None, 0, 0)
     for epoch in range(1, settings.epochs + 1):
         progress(f"fine-tuning, epoch {epoch} of {settings.epochs}", (epoch - 1) / settings.epochs)
-        if augment is not None:
-            changed = read([augment(text, rng) for text in texts])
-        run.epoch(ids if augment is None else changed, targets, rng.permutation(rows).tolist())
+        if change is not None:
+            changed = read([change(text, rng) for text in texts])
+        run.epoch(ids if change is None else changed, targets, rng.permutation(rows).tolist())
         if held:
             losses.append(run.loss(ids, targets, held))
             if losses[-1] <= min(losses):
@@ -158,6 +165,13 @@ def tune(
         "steps": run.steps,
         "held_out_loss": losses,
     }
+
+
+def _split(n: int, held_out: float, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    """Places of the texts that are held out, and of the others."""
+    order = rng.permutation(n).tolist()
+    n_held = max(1, round(held_out * n)) if held_out and n >= _FEWEST_ROWS else 0
+    return order[:n_held], order[n_held:]
 
 
 class _Run:

@@ -53,3 +53,13 @@ def test_saved_and_loaded(router: PolyBertRouter, held_out: RoutingData, tmp_pat
     before, after = router.predict(held_out.texts), load_router(tmp_path / "router").predict(held_out.texts)
     for field in ("quality", "choice", "confidence"):
         np.testing.assert_array_equal(getattr(after, field), getattr(before, field))
+
+
+def test_noisy_prompts_are_learned_from(tiny_encoder_path: str, data: RoutingData, held_out: RoutingData) -> None:
+    options = {**FAST, "epochs": 2}
+    plain, noisy = (
+        PolyBertRouter(encoder=tiny_encoder_path, augment=augment, **options).fit(data.select(THREE))
+        for augment in (0.0, 3.0)
+    )
+    texts = held_out.texts[:20]
+    assert not np.array_equal(plain.predict_quality(texts), noisy.predict_quality(texts))

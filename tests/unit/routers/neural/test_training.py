@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from routers.neural.training import Head, Tuning, _Run, batches, losses_of, tune
+from routers.learning.augment import augment
+from routers.neural.training import Head, Tuning, _Run, batches, losses_of, noise, tune
 
 
 class Bag(torch.nn.Module):
@@ -25,7 +26,7 @@ def read(texts: Sequence[str]) -> list[list[int]]:
 
 
 def run(texts: Sequence[str], labels: Sequence[float], bag: Bag, **options: Any) -> dict[str, Any]:
-    augment, trained = options.pop("augment", None), options.pop("trained", False)
+    change, trained = options.pop("change", None), options.pop("trained", False)
     targets = np.array(labels, dtype=np.float64)[:, None]
     heads, settings = [Head("sigmoid", 1)], Tuning(**options)
     shares: list[float] = []
@@ -40,14 +41,14 @@ def run(texts: Sequence[str], labels: Sequence[float], bag: Bag, **options: Any)
             heads,
             settings,
             lambda doing, share: shares.append(share),
-            augment=augment,
+            change=change,
             trained=trained,
         )
     assert shares == sorted(shares)
     return happened
 
 
-def noise(n: int = 60) -> tuple[list[str], np.ndarray]:
+def random_labels(n: int = 60) -> tuple[list[str], np.ndarray]:
     rng = np.random.default_rng(3)
     letters = list("abcdefghijklmnop")
     return ["".join(rng.choice(letters, 6)) for _ in range(n)], rng.integers(0, 2, n).astype(float)
@@ -70,7 +71,7 @@ def test_batches_hold_like_lengths_within_the_limit() -> None:
 
 
 def test_the_best_epoch_is_kept() -> None:
-    texts, labels = noise()
+    texts, labels = random_labels()
     bag = Bag()
     happened = run(texts, labels, bag, epochs=40, batch_size=8, learning_rate=0.5, held_out=0.2, patience=5, seed=1)
     losses, best = happened["held_out_loss"], happened["best_epoch"]
@@ -84,7 +85,7 @@ def test_the_best_epoch_is_kept() -> None:
 
 
 def test_a_trained_model_stays_where_nothing_is_better() -> None:
-    texts, labels = noise()
+    texts, labels = random_labels()
     bag = Bag()
     happened = run(texts, labels, bag, epochs=3, batch_size=8, learning_rate=0.9, held_out=0.5, trained=True)
     assert happened["best_epoch"] == 0
@@ -99,7 +100,7 @@ def test_few_texts_are_all_learned_from() -> None:
 
 
 def test_steps_are_counted_and_limited() -> None:
-    texts, labels = noise(30)
+    texts, labels = random_labels(30)
     options: dict[str, Any] = {"epochs": 3, "batch_size": 8, "held_out": 0}
     assert run(texts, labels, Bag(), **options)["steps"] == 12
     assert run(texts, labels, Bag(), **options, max_steps=5)["steps"] == 5
@@ -121,16 +122,27 @@ def test_the_learning_rate_rises_then_falls() -> None:
 def test_texts_are_changed_anew_in_every_epoch() -> None:
     seen: list[str] = []
 
-    def augment(text: str, rng: np.random.Generator) -> str:
+    def change(text: str, rng: np.random.Generator) -> str:
         seen.append(text)
         return text + "xyz"[int(rng.integers(3))]
 
-    texts, labels = noise(30)
+    texts, labels = random_labels(30)
     bag = Bag()
-    run(texts, labels, bag, epochs=3, batch_size=8, learning_rate=0.1, held_out=0, augment=augment)
+    run(texts, labels, bag, epochs=3, batch_size=8, learning_rate=0.1, held_out=0, change=change)
     assert seen == texts * 3
     assert bag.weights.weight[[ord("x"), ord("y"), ord("z")]].abs().min() > 0
     assert not bag.weights.weight[ord("q")]
+
+
+def test_noise_mixes_texts_and_copies() -> None:
+    text, change = "Which of these Words will change?", noise(3.0)
+    rng = np.random.default_rng(0)
+    changed = [change(text, rng) for _ in range(1000)]
+    copies = [augment(text, rng) for _ in range(1000)]
+    as_it_was = 0.25 + 0.75 * copies.count(text) / 1000
+    assert changed.count(text) / 1000 == pytest.approx(as_it_was, abs=0.06)
+    assert len(set(changed)) > 50
+    assert noise(0.0) is None
 
 
 def test_batches_weigh_every_text_alike() -> None:
