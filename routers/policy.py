@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from routers.base import Prediction, Router, TwoModelRouter
 from routers.errors import ParameterError
 
-__all__ = ["Decision", "Policy", "check_policy", "choose", "decide"]
+__all__ = ["Decision", "Policy", "check_policy", "choose", "decide", "without_router"]
 
 _TIE = 1e-6
 
@@ -20,22 +20,17 @@ class Policy(BaseModel):
     """What to make of a router's prediction; everything may be left out.
 
     Attributes:
-        threshold: of two-model routers: a prompt goes to the large expert when its score is at least this. A
-        higher
+        threshold: of two-model routers: a prompt goes to the large expert when its score is at least this. A higher
             threshold sends less to the large one. Left out: the threshold that the router was calibrated to.
-        budget: most that an answer may cost on average, in the currency of the training data; dearer experts
-        are
+        budget: most that an answer may cost on average, in the currency of the training data; dearer experts are
             left out.
         experts: the only experts allowed.
-        novelty: novelty from which a prompt goes to the router's fallback expert (1.0: the limit learned from
-        the
-            training data). Left out: the router's own limit, if it has one.
+        novelty: novelty from which a prompt goes to the router's fallback expert (1.0: the edge of the training
+            data). Left out: the router's own limit, if it has one.
         confidence: confidence in [0, 1] below which a prompt goes to the router's fallback expert (its scale is the
             method's own, see `Prediction`). Left out: never.
-        quality_cost: choose by predicted quality - quality_cost x (cost / cost of the dearest expert),
-        instead of
-            the threshold or the router's own choice: how much quality the dearest answer must gain to be
-            worth it.
+        quality_cost: choose by predicted quality - quality_cost x (cost / cost of the dearest expert), instead of
+            the threshold or the router's own choice: how much quality the dearest answer must gain to be worth it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,22 +66,21 @@ class Decision:
 
     Attributes:
         expert: id of the chosen expert.
-        score: how likely the large expert is needed, or the chosen expert's predicted quality where there is
-        no
-            large one; in [0, 1].
+        score: how likely the large expert is needed, or the chosen expert's predicted quality where there is no
+            large one; in [0, 1]. None where the router has not been heard.
         threshold: threshold that the score was compared with; None where there is none.
-        qualities: predicted quality by expert.
+        qualities: predicted quality by expert; empty where the router has not been heard.
         novelty: distance from the training data (1.0: its edge); None where the router cannot say.
-        confidence: how sure the router is of its choice, in [0, 1].
+        confidence: how sure the router is of its choice, in [0, 1]; None where it has not been heard.
         reason: in plain words.
     """
 
     expert: str
-    score: float
+    score: float | None
     threshold: float | None
     qualities: dict[str, float]
     novelty: float | None
-    confidence: float
+    confidence: float | None
     reason: str
 
 
@@ -94,8 +88,7 @@ def check_policy(router: Router, policy: Policy) -> None:
     """See whether the policy can be followed with this router at all.
 
     Raises:
-        ParameterError: it names experts that the router does not know, or settings that the router lacks, or
-        leaves
+        ParameterError: it names experts that the router does not know, or settings that the router lacks, or leaves
             no expert to choose.
         NotFittedError: the router has not been trained.
     """
@@ -109,8 +102,8 @@ def check_policy(router: Router, policy: Policy) -> None:
     _candidates(router, policy)
 
 
-def decide(router: Router, text: str, policy: Policy | None = None) -> Decision:
-    """Choose the expert for one prompt.
+def decide(router: Router, prompt: str, policy: Policy | None = None) -> Decision:
+    """Choose the expert for one prompt, a text or a `Prompt` with side information.
 
     Raises:
         ParameterError: the policy cannot be followed with this router (see `check_policy`).
@@ -118,7 +111,7 @@ def decide(router: Router, text: str, policy: Policy | None = None) -> Decision:
     """
     policy = policy or Policy()
     check_policy(router, policy)
-    return choose(router, router.predict([text]), 0, policy)
+    return choose(router, router.predict([prompt]), 0, policy)
 
 
 def choose(router: Router, prediction: Prediction, row: int, policy: Policy) -> Decision:
@@ -137,6 +130,17 @@ def choose(router: Router, prediction: Prediction, row: int, policy: Policy) -> 
         confidence=_confidence(prediction, row),
         reason=reason,
     )
+
+
+def without_router(router: Router, policy: Policy, reason: str) -> Decision:
+    """What to do with a prompt of which the router could not say anything; the policy has been checked.
+
+    The router's fallback expert answers, or the dearest that the policy leaves where it leaves the fallback out.
+    """
+    candidates = _candidates(router, policy)
+    fallback = router.experts_.index(router.fallback_)
+    index = fallback if fallback in candidates else max(candidates, key=lambda i: router.cost_[i])
+    return Decision(router.experts_[index], None, None, {}, None, None, reason)
 
 
 def _candidates(router: Router, policy: Policy) -> list[int]:

@@ -26,6 +26,7 @@ _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-4
 _DROPOUT = 0.2
 _ADAPT_LEARNING_RATE = 5e-4
+_ADAPT_BATCH = 16
 _ADAPT_STRENGTH = 1.0
 _FEW_ROWS_EPOCHS = 2
 
@@ -73,7 +74,7 @@ def adapt_mlp(
         progress("adapting", k / (n_folds + 1))
         part = np.flatnonzero(fold == k)
         epochs.append(continued(np.flatnonzero(fold != k), (x[part], y[part]))[1])
-    wanted = round(float(np.mean(epochs))) if epochs else _FEW_ROWS_EPOCHS
+    wanted = int(np.median(epochs)) if epochs else _FEW_ROWS_EPOCHS
     return continued(np.arange(len(y)), wanted)[0]
 
 
@@ -113,7 +114,7 @@ def _descend(
     best_loss, best_epoch, best = np.inf if anchor is None else watched(), 0, _layers(net)
     for epoch in range(1, (watch if isinstance(watch, int) else settings.max_epochs) + 1):
         net.train()
-        for batch in torch.randperm(len(targets)).split(_BATCH):
+        for batch in torch.randperm(len(targets)).split(_BATCH if anchor is None else _ADAPT_BATCH):
             optimizer.zero_grad()
             loss = loss_of(net(_dense(x[batch.numpy()])), targets[batch])
             if anchor is not None:
