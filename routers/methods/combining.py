@@ -1,0 +1,263 @@
+"""Combining what several routers predict: their mean, or a regression stacked on it."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from routers.base import Prediction, Progress, Router, RouterState, TwoModelRouter
+from routers.errors import ArtifactError, ParameterError
+from routers.learning.heads import HeadSettings, ProbabilityHead
+from routers.methods.members import (
+    CompositeRouter,
+    MemberSpec,
+    make_member,
+    member_state,
+    prompts_at,
+    restore_members,
+    share_of,
+)
+
+if TYPE_CHECKING:
+    from routers.data import RoutingData
+
+__all__ = ["CombiningRouter", "FloatArray", "Members", "Weights", "agreement"]
+
+FloatArray = NDArray[np.float32]
+Members = Annotated[list[MemberSpec], Field(min_length=2, max_length=32)]
+Weights = Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=2)]
+
+_LEAST = 1e-3
+"""Predictions are kept this far from 0 and 1 before their logits are taken."""
+
+_FEWEST_TEXTS = 20
+"""With fewer different texts than this nothing is stacked: the members' mean stands in."""
+
+
+class CombiningRouter(CompositeRouter):
+    """What ensembles share; they differ in which predictions of the members there are to combine.
+
+    Members predict `n_outputs` numbers in [0, 1] each, NaN where a member knows nothing of it.
+
+    "mean" is their weighted mean. "stack" is stacked generalization (Wolpert, Neural Networks 5, 1992): every
+    training prompt is predicted by members that were trained without it, and a logistic regression of the labels on
+    the logits of these predictions is learned, as Ting and Witten (JAIR 10, 1999) do it with class probabilities; with
+    an L2 penalty in place of their constraint to weights above 0. Prompts of the same text fall in the same fold.
+    The members that are kept learn from all prompts.
+
+    Confidence is 1 - 2 s, s being the standard deviation of the members' predictions of what decides.
+    """
+
+    members: list[MemberSpec] | None
+    method: str
+    weights: list[float] | None
+    C: float
+    folds: int
+    seed: int
+
+    defaults: ClassVar[tuple[str, ...]]
+
+    members_: list[Router]
+    stacker_: ProbabilityHead | None
+
+    @property
+    def slow(self) -> bool:
+        """Whether one of the members is."""
+        return any(member.slow for member in self.members_)
+
+    @property
+    def knows_novelty(self) -> bool:
+        """Whether one of the members says how far a prompt is from the training data."""
+        return any(member.knows_novelty for member in self.members_)
+
+    def member_specs(self) -> Sequence[MemberSpec]:
+        """The members, or those that stand in where none are given."""
+        return [{"name": name} for name in self.defaults] if self.members is None else self.members
+
+    def check_params(self) -> None:
+        """Compare parameters with the constructor's annotations, those of the members included.
+
+        Raises:
+            ParameterError: a value is of the wrong type or out of range, weights do not fit, or members nest too deep
+                or are too many.
+        """
+        super().check_params()
+        if self.weights is None:
+            return
+        if self.method != "mean":
+            raise ParameterError("Weights are for method='mean', a stack learns its own: leave 'weights' out.")
+        if len(self.weights) != len(self.member_specs()) or not any(self.weights):
+            raise ParameterError("Give each member one weight, not all of them 0.")
+
+    def _fit(self, data: RoutingData, progress: Progress) -> None:
+        targets = self._targets(data)
+        fold = _folds_by_text(data.texts, self.folds, self.seed) if self.method == "stack" else None
+        n_folds = 0 if fold is None else int(fold.max()) + 1
+        self.stacker_ = None
+        end = 1 / (n_folds + 1)
+        self.members_ = self._trained(data, share_of(progress, 0.0, end))
+        self._check_coverage()
+        if fold is not None:
+            held_out = np.empty((len(targets), len(self.members_), targets.shape[1]), dtype=np.float32)
+            for k in range(n_folds):
+                rest, part = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+                watch = share_of(progress, end * (k + 1), end * (k + 2))
+                members = self._trained(prompts_at(data, rest), watch, self.members_)
+                held_out[part] = self._outputs(members, _asked(members, prompts_at(data, part)))
+            self.stacker_ = ProbabilityHead().fit(self._logits(held_out), targets, self._settings(), _to_nobody)
+        self.summary_ = {"members": [member.name for member in self.members_], "stacked": fold is not None}
+        progress("stacking" if n_folds else "members", 1.0)
+
+    def _adapt(self, data: RoutingData, progress: Progress) -> None:
+        """Every member adapts. A stack first adapts to what the members say of the new prompts before they do.
+
+        Those predictions are of prompts that the members have not learned from, as in training; the stack's weights
+        are held near the old ones, as `ProbabilityHead.adapt` says.
+        """
+        if self.stacker_ is not None:
+            outputs = self._outputs(self.members_, _asked(self.members_, data))
+            self.stacker_.adapt(self._logits(outputs), self._targets(data), self._settings(), _to_nobody)
+        for place, member in enumerate(self.members_):
+            watch = share_of(progress, place / len(self.members_), (place + 1) / len(self.members_))
+            member.adapt(data, watch)
+        progress("members", 1.0)
+
+    def _predict(self, prompts: Sequence[str]) -> Prediction:
+        return self._combined([member.predict(prompts) for member in self.members_])
+
+    async def _predict_async(self, prompts: Sequence[str]) -> Prediction:
+        return self._combined(await asyncio.gather(*(member.predict_async(prompts) for member in self.members_)))
+
+    def _combined(self, predictions: Sequence[Prediction]) -> Prediction:
+        outputs = self._outputs(self.members_, predictions)
+        if self.stacker_ is None:
+            combined = _mean(outputs, self._weights())
+        else:
+            combined = self.stacker_.predict(self._logits(outputs))
+        known = [said.novelty for said in predictions if said.novelty is not None]
+        novelty = np.mean(known, axis=0, dtype=np.float32) if known else None
+        return self._as_prediction(np.clip(combined, 0.0, 1.0), outputs, novelty)
+
+    @abstractmethod
+    def _targets(self, data: RoutingData) -> NDArray[np.float64]:
+        """What the outputs should be, (n_prompts, n_outputs)."""
+
+    @abstractmethod
+    def _outputs(self, members: Sequence[Router], predictions: Sequence[Prediction]) -> FloatArray:
+        """What the members predict, (n_prompts, n_members, n_outputs)."""
+
+    @abstractmethod
+    def _as_prediction(self, combined: FloatArray, outputs: FloatArray, novelty: FloatArray | None) -> Prediction:
+        """The prediction that combined outputs (n_prompts, n_outputs) stand for."""
+
+    def _qualities(self, members: Sequence[Router], predictions: Sequence[Prediction]) -> FloatArray:
+        """Predicted qualities (n_prompts, n_members, n_experts), NaN where a member does not know the expert."""
+        out = np.full((len(predictions[0].quality), len(members), len(self.experts_)), np.nan, dtype=np.float32)
+        for place, (member, said) in enumerate(zip(members, predictions, strict=True)):
+            out[:, place, [self.experts_.index(expert) for expert in member.experts_]] = said.quality
+        return out
+
+    def _logits(self, outputs: FloatArray) -> FloatArray:
+        """Inputs of the stack, (n_prompts, n_inputs); which predictions there are is the same for every prompt."""
+        kept = np.clip(outputs[:, self._says()], _LEAST, 1 - _LEAST)
+        logits: FloatArray = np.log(kept / (1 - kept)).astype(np.float32)
+        return logits
+
+    def _says(self) -> NDArray[np.bool_]:
+        """Which members say something of which output, (n_members, n_outputs)."""
+        nothing = [Prediction(np.zeros((1, len(m.experts_)), np.float32)) for m in self.members_]
+        known: NDArray[np.bool_] = np.isfinite(self._outputs(self.members_, nothing)[0])
+        return known
+
+    def _check_coverage(self) -> None:
+        asked = self._says()[self._weights() > 0][:, -len(self.experts_) :].any(axis=0)
+        if not asked.all():
+            expert = self.experts_[int(asked.argmin())]
+            raise ParameterError(f"No member says how good expert {expert!r} is: add a member for any number of them.")
+
+    def _weights(self) -> FloatArray:
+        return np.array(self.weights or [1.0] * len(self.member_specs()), dtype=np.float32)
+
+    def _settings(self) -> HeadSettings:
+        # Held-out predictions need no calibration of their own: the regression on them is one.
+        return HeadSettings(kind="linear", C=self.C, folds=0, seed=self.seed)
+
+    def _unfitted(self) -> list[Router]:
+        return [make_member(spec, {"seed": self.seed}) for spec in self.member_specs()]
+
+    def _trained(self, data: RoutingData, progress: Progress, like: Sequence[Router] = ()) -> list[Router]:
+        """Members trained on the data, two-model routers between the experts of those that they are to be like."""
+        members = self._unfitted()
+        for member, other in zip(members, like, strict=False):
+            if isinstance(other, TwoModelRouter):
+                member.set_params(small=other.small_, large=other.large_)
+        for place, member in enumerate(members):
+            member.fit(data, share_of(progress, place / len(members), (place + 1) / len(members)))
+        return members
+
+    def state(self) -> RouterState:
+        """What was learned, for saving."""
+        values, tensors = member_state(self.members_)
+        if self.stacker_ is not None:
+            tensors |= {f"stack.{name}": tensor for name, tensor in self.stacker_.tensors().items()}
+        return RouterState({}, {"members": values, "stacked": self.stacker_ is not None}, tensors)
+
+    def restore(self, state: RouterState) -> None:
+        """Take what `state` gave.
+
+        Raises:
+            ArtifactError: a member or tensor is missing, damaged, or does not fit the others.
+        """
+        members = restore_members(state.calibration.get("members"), state.tensors, self._unfitted())
+        self.members_ = cast("list[Router]", members)
+        for member in self.members_:
+            if not set(member.experts_) <= set(self.experts_):
+                raise ArtifactError("A member of the router file has other experts: train and save the router again.")
+        self._check_coverage()
+        stacked = state.calibration.get("stacked")
+        if not isinstance(stacked, bool) or (stacked and self.method != "stack"):
+            raise ArtifactError("The router file does not say how members are combined: train and save it again.")
+        self.stacker_ = None
+        if stacked:
+            own = {name.removeprefix("stack."): t for name, t in state.tensors.items() if name.startswith("stack.")}
+            known = self._says()
+            self.stacker_ = ProbabilityHead().restore(own, int(known.sum()), known.shape[1])
+
+
+def _asked(members: Sequence[Router], data: RoutingData) -> list[Prediction]:
+    """What members say of the prompts of the data, each with the side information that it reads."""
+    return [member.predict(data.inputs(getattr(member, "side", None))) for member in members]
+
+
+def _mean(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Weighted mean over members, (n, n_members, ...), of those that know."""
+    known = np.isfinite(values)
+    share = known * weights.reshape(1, -1, *[1] * (values.ndim - 2))
+    mean: FloatArray = (np.where(known, values, 0.0) * share).sum(axis=1) / share.sum(axis=1)
+    return mean
+
+
+def agreement(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """1 - 2 s, (n,) in [0, 1], s being the weighted standard deviation over members, (n, n_members)."""
+    deviation = np.sqrt(_mean((values - _mean(values, weights)[:, None]) ** 2, weights))
+    agreement: FloatArray = np.clip(1 - 2 * deviation, 0.0, 1.0).astype(np.float32)
+    return agreement
+
+
+def _folds_by_text(texts: Sequence[str], most_folds: int, seed: int) -> NDArray[np.int64] | None:
+    """The fold of each text, (n_texts,), the same for equal texts; None where there are too few."""
+    number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    if len(number) < _FEWEST_TEXTS:
+        return None
+    fold = np.random.default_rng(seed).permutation(len(number)) % most_folds
+    return np.array([fold[number[text]] for text in texts], dtype=np.int64)
+
+
+def _to_nobody(doing: str, share: float) -> None:
+    """Steps that take no time to speak of are not reported."""
