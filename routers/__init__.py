@@ -3,14 +3,14 @@
 from routers.artifact import load_router, save_router
 from routers.base import Prediction, Router, TwoModelRouter
 from routers.data import RoutingData
-from routers.errors import ArtifactError, DataError, NotFittedError, ParameterError, PointsmanError
+from routers.errors import ArtifactError, DataError, FeatureError, NotFittedError, ParameterError, PointsmanError
 from routers.evaluate import Outcome, ThresholdPoint, choose_threshold, evaluate, sweep_thresholds
 from routers.features import ClusterFeatures, TfidfFeatures, TfidfSvdFeatures, list_features, make_features
 from routers.learning.balanced import BalancedKMeans
-from routers.policy import Decision, Policy, check_policy, choose, decide
+from routers.policy import Decision, Policy, check_policy, choose, decide, without_router
 from routers.prompt import Prompt
 from routers.registry import RouterInfo, list_routers, make_router
-from routers.text import conversation_text, prompt_text
+from routers.text import conversation_side, conversation_text, prompt_text
 
 __all__ = [
     "ArtifactError",
@@ -18,6 +18,7 @@ __all__ = [
     "ClusterFeatures",
     "DataError",
     "Decision",
+    "FeatureError",
     "NotFittedError",
     "Outcome",
     "ParameterError",
@@ -35,6 +36,7 @@ __all__ = [
     "check_policy",
     "choose",
     "choose_threshold",
+    "conversation_side",
     "conversation_text",
     "decide",
     "evaluate",
@@ -46,4 +48,5 @@ __all__ = [
     "prompt_text",
     "save_router",
     "sweep_thresholds",
+    "without_router",
 ]

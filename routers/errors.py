@@ -1,6 +1,6 @@
 """Errors that a user can cause and mend: each message names the thing that is wrong and the remedy."""
 
-__all__ = ["ArtifactError", "DataError", "NotFittedError", "ParameterError", "PointsmanError"]
+__all__ = ["ArtifactError", "DataError", "FeatureError", "NotFittedError", "ParameterError", "PointsmanError"]
 
 
 class PointsmanError(Exception):
@@ -21,3 +21,11 @@ class ArtifactError(PointsmanError):
 
 class NotFittedError(PointsmanError):
     """A router or feature extractor was asked for something that only training gives."""
+
+
+class FeatureError(PointsmanError):
+    """What a router reads of a prompt cannot be had now, as when an embeddings endpoint is silent.
+
+    Neither the prompt nor the router is wrong, and the next prompt may fare better: who serves decides without the
+    router meanwhile.
+    """

@@ -19,11 +19,13 @@ _NOTHING: Mapping[str, SideValue] = {}
 class Prompt(str):
     """A text that carries side information, such as its task, domain, language or number of images.
 
-    Wherever routers take texts they take prompts: what does not look at side information sees a plain string.
+    Wherever routers take texts they take prompts: what does not look at side information sees a plain string. As a
+    string it equals its text, whatever its side information is, and what string methods make of it carries none.
 
     Args:
         text: the text.
-        side: values by name. A string is a category, a number or truth value a quantity, None unknown.
+        side: values by name; a copy is kept. A string is a category, a number or truth value a quantity, None unknown
+            (`SideFeatures` says how they are read).
     """
 
     __slots__ = ("side",)
@@ -33,7 +35,7 @@ class Prompt(str):
     def __new__(cls, text: str = "", side: Mapping[str, SideValue] | None = None) -> Self:
         """A string of this text."""
         prompt = super().__new__(cls, text)
-        prompt.side = side or _NOTHING
+        prompt.side = dict(side) if side else _NOTHING
         return prompt
 
 
@@ -43,7 +45,11 @@ def side_of(text: str) -> Mapping[str, SideValue]:
 
 
 def side_values(frame: pd.DataFrame, names: Sequence[str]) -> list[dict[str, SideValue]]:
-    """Side information of each row of a frame, from columns of these names or keys of its `metadata`.
+    """Side information of each row of a frame, from columns of these names, else keys of its `metadata`.
+
+    Args:
+        frame: one row a prompt. Its `metadata` may hold objects as they are or as JSON; other metadata has no keys.
+        names: what to take. What is missing, not a number, a list or an object becomes None.
 
     Raises:
         DataError: neither a column nor the metadata of any row has one of the names.

@@ -1,11 +1,14 @@
-"""What a router reads of a request: one text."""
+"""What a router reads of a request: one text, and what else the request says by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["conversation_text", "prompt_text"]
+__all__ = ["conversation_side", "conversation_text", "prompt_text"]
+
+_IMAGES = {"image", "image_url", "input_image"}
+_JSON_FORMATS = {"json_object", "json_schema"}
 
 
 def conversation_text(messages: Any) -> str:
@@ -20,6 +23,33 @@ def conversation_text(messages: Any) -> str:
         return ""
     texts = (_content_text(message.get("content")) for message in messages if isinstance(message, Mapping))
     return "\n\n".join(text for text in texts if text)
+
+
+def conversation_side(body: Mapping[str, Any]) -> dict[str, int | bool]:
+    """What a request says beside its text, as side information of a `Prompt`.
+
+    Like the text, it refuses nothing: what is not of OpenAI's form counts as not there.
+
+    Args:
+        body: the parsed JSON body of a request for a chat completion, a completion or a response.
+
+    Returns:
+        `images`: parts of the conversation that are images; `tools`: tools (or functions) that the model may call;
+        `turns`: messages of the user; `characters`: length of what `conversation_text` or `prompt_text` gives;
+        `json`: whether the answer has to be JSON (`response_format`, or `text.format` of a response).
+    """
+    messages = body.get("messages", body.get("input"))
+    said = [message for message in messages if isinstance(message, Mapping)] if isinstance(messages, list) else []
+    contents = [content for message in said if isinstance(content := message.get("content"), list | tuple)]
+    text = conversation_text(said) if said else prompt_text(body.get("prompt", body.get("input")))
+    tools = body.get("tools", body.get("functions"))
+    return {
+        "images": sum(_kind_of(part) in _IMAGES for content in contents for part in content),
+        "tools": len(tools) if isinstance(tools, list) else 0,
+        "turns": sum(message.get("role") == "user" for message in said) if said else int(bool(text)),
+        "characters": len(text),
+        "json": _wants_json(body),
+    }
 
 
 def prompt_text(prompt: Any) -> str:
@@ -48,3 +78,15 @@ def _part_text(part: Any) -> str:
         return part
     text = part.get("text") if isinstance(part, Mapping) else None
     return text if isinstance(text, str) else ""
+
+
+def _kind_of(part: Any) -> str:
+    """The `type` of an object; empty for anything else."""
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def _wants_json(body: Mapping[str, Any]) -> bool:
+    text = body.get("text")
+    formats = (body.get("response_format"), text.get("format") if isinstance(text, Mapping) else None)
+    return any(_kind_of(found) in _JSON_FORMATS for found in formats)

@@ -1,18 +1,23 @@
 """What turns prompts into numbers."""
 
 from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, clip_text
+from routers.features.endpoint import ALLOWED_ENDPOINTS, EndpointFeatures
 from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
+from routers.features.sentence import SentenceFeatures, encoder_fingerprint, find_encoder
 from routers.features.side import SideFeatures, WithSide
 from routers.features.svd import ClusterFeatures, TfidfSvdFeatures, right_singular_vectors, unit_rows
 from routers.features.tensors import checked_tensor
 from routers.features.tfidf import TfidfFeatures
 
 __all__ = [
+    "ALLOWED_ENDPOINTS",
     "ClusterFeatures",
+    "EndpointFeatures",
     "FeatureSpec",
     "Features",
     "FloatArray",
     "Rows",
+    "SentenceFeatures",
     "SideColumns",
     "SideFeatures",
     "SparseRows",
@@ -23,6 +28,8 @@ __all__ = [
     "as_matrix",
     "checked_tensor",
     "clip_text",
+    "encoder_fingerprint",
+    "find_encoder",
     "list_features",
     "make_features",
     "right_singular_vectors",

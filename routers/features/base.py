@@ -76,11 +76,13 @@ class Features(Estimator, ABC):
         kind: what specifications of features call it.
         dense: whether rows are dense, of few columns that all matter, so that distances between them mean something.
         slow: whether a prompt takes more than about a millisecond, so that an event loop must not wait for it.
+        argument: the parameter that `kind:value` sets, None where there is no such short form.
     """
 
     kind: ClassVar[str]
     dense: ClassVar[bool] = True
     slow: ClassVar[bool] = False
+    argument: ClassVar[str | None] = None
 
     @property
     @abstractmethod

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from routers.errors import ArtifactError, DataError
+from routers.errors import ArtifactError, DataError, NotFittedError
 from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors
-from routers.features.tensors import checked_tensor
+from routers.features.tensors import checked_lines, checked_tensor
 from routers.features.terms import decode_terms, encode_terms
 from routers.prompt import SideValue, side_of
 
@@ -18,21 +22,51 @@ __all__ = ["SideFeatures", "WithSide"]
 
 _CLIP = 4.0
 _MOST_CATEGORIES = 1000
+_LEAST_SPREAD = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """What is known of one column, and where its features are.
+
+    Attributes:
+        name: name of the side information.
+        start: place of its first feature.
+        width: its features, without the one that says it is missing.
+        categories: place of each category among these; None for a quantity.
+        mean: of the logarithms of a quantity.
+        spread: their standard deviation.
+        usual: (width,) what stands for a missing value.
+        marks_missing: whether one more feature says that it is missing.
+    """
+
+    name: str
+    start: int
+    width: int
+    categories: dict[str, int] | None
+    mean: float
+    spread: float
+    usual: FloatArray
+    marks_missing: bool
 
 
 class SideFeatures(Features):
     """Columns of side information as numbers.
 
-    A column in which any training prompt has a string is a set of categories: one indicator each, the
-    `1000` most frequent ones, all zero for an unknown one. Any other column is a quantity: its standardised
-    signed logarithm, limited to four standard deviations and divided by four. Each column also has an indicator of
-    being there at all; where a value is missing the column is zero otherwise.
+    A column in which any training prompt has a string is a set of categories: one indicator each, for the 1,000 most
+    frequent; all are zero for a category that training did not see. Numbers and truth values in such a column are
+    categories by their JSON form, so that 3 and 3.0 are the same.
+
+    Any other column is a quantity, true being 1 and false 0: its signed logarithm sign(x) ln(1 + |x|), standardised,
+    limited to four standard deviations and divided by four.
+
+    A value is missing if there is none, if it is not finite, not a single value, or a string where a quantity is
+    wanted. Then the column reads as the mean of the training prompts that have it: the shares of the categories, zero
+    for a quantity. So a prompt about which nothing is known is neither near to nor far from any of them. Where training
+    prompts lack a value too, one more feature is 1 for those that do, since missing may tell something.
 
     Args:
         columns: names of the side information to read.
-
-    Attributes:
-        categories_: known categories by column, None for a quantity.
     """
 
     kind: ClassVar[str] = "side"
@@ -43,7 +77,7 @@ class SideFeatures(Features):
     @property
     def n_features_(self) -> int:
         """Columns of the rows."""
-        return sum(1 + (1 if known is None else len(known)) for known in self.categories_)
+        return len(self._usual)
 
     def fit(self, texts: Sequence[str], y: Any = None) -> Self:
         """Learn categories and scales from prompts that carry side information, (n,); y is ignored.
@@ -53,58 +87,81 @@ class SideFeatures(Features):
         """
         if not len(texts):
             raise DataError("Side information cannot be learned from no prompts: give at least one.")
-        self.categories_: list[dict[str, int] | None] = []
-        scale = []
-        for column in self.columns:
-            values = [value for text in texts if (value := side_of(text).get(column)) is not None]
-            if not values:
+        learned: list[_Column] = []
+        for name in self.columns:
+            column = _learned(name, [side_of(text).get(name) for text in texts])
+            if column is None:
                 raise DataError(
-                    f"No prompt of the data has the side information {column!r}: leave it out of 'side', or add a "
+                    f"No prompt of the data has the side information {name!r}: leave it out of 'side', or add a "
                     "column of this name."
                 )
-            self.categories_.append(_categories(values))
-            numbers = np.array([_size(value) for value in values if not isinstance(value, str)] or [0.0])
-            scale.append((numbers.mean(), numbers.std() or 1.0))
-        self.scale_ = np.array(scale, dtype=np.float32).reshape(len(self.columns), 2)
+            learned.append(column)
+        self._lay_out(learned)
         return self
 
     def transform(self, texts: Sequence[str]) -> FloatArray:
-        """Features of each prompt, (n, n_features_) float32 in [-1, 1]."""
-        out = np.zeros((len(texts), self.n_features_), dtype=np.float32)
+        """Features of each prompt, (n, n_features_) float32 in [-1, 1].
+
+        Raises:
+            NotFittedError: nothing has been learned or restored.
+        """
+        if not hasattr(self, "_learned"):
+            raise NotFittedError("These SideFeatures know no columns yet: call fit first.")
+        out = np.empty((len(texts), len(self._usual)), dtype=np.float32)
+        out[:] = self._usual
         for row, text in zip(out, texts, strict=True):
             side = side_of(text)
-            place = 0
-            for column, known, (mean, spread) in zip(self.columns, self.categories_, self.scale_, strict=True):
-                value = side.get(column)
-                if value is not None:
-                    row[place] = 1.0
-                    _fill(row[place + 1 :], value, known, float(mean), float(spread))
-                place += 1 + (1 if known is None else len(known))
+            if side:
+                for column in self._learned:
+                    _fill(row, column, side.get(column.name))
         return out
 
     def tensors(self) -> Tensors:
         """The learned state, for saving."""
-        tensors: Tensors = {"side.scale": self.scale_}
-        for i, known in enumerate(self.categories_):
-            if known is not None:
-                tensors[f"side.{i}.categories"] = encode_terms(list(known))
+        scale = [(column.mean, column.spread) for column in self._learned]
+        tensors: Tensors = {
+            "side.scale": np.array(scale, dtype=np.float32).reshape(len(scale), 2),
+            "side.missing": np.array([column.marks_missing for column in self._learned], dtype=np.uint8),
+        }
+        for i, column in enumerate(self._learned):
+            if column.categories is not None:
+                tensors[f"side.{i}.categories"] = encode_terms(list(column.categories))
+                tensors[f"side.{i}.shares"] = column.usual
         return tensors
 
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> Self:
         """Take the state that `tensors` gave.
 
         Raises:
-            ArtifactError: a tensor is missing or of the wrong type or shape.
+            ArtifactError: a tensor is missing or of the wrong type, shape or range.
         """
-        self.scale_ = checked_tensor(tensors, "side.scale", np.float32, (len(self.columns), 2))
-        if (self.scale_[:, 1] <= 0).any():
+        n = len(self.columns)
+        scale = checked_tensor(tensors, "side.scale", np.float32, (n, 2))
+        missing = checked_tensor(tensors, "side.missing", np.uint8, (n,))
+        if (scale[:, 1] <= 0).any():
             raise ArtifactError("The scale of the router's side information is not positive: train and save it again.")
-        self.categories_ = []
-        for i in range(len(self.columns)):
-            name = f"side.{i}.categories"
-            found = decode_terms(checked_tensor(tensors, name, np.uint8, (None,))) if name in tensors else None
-            self.categories_.append(None if found is None else {value: place for place, value in enumerate(found)})
+        restored = []
+        for i, name in enumerate(self.columns):
+            known, usual = None, np.zeros(1, np.float32)
+            if f"side.{i}.categories" in tensors or f"side.{i}.shares" in tensors:
+                found = decode_terms(checked_lines(tensors, f"side.{i}.categories"))
+                known = {category: place for place, category in enumerate(found)}
+                usual = checked_tensor(tensors, f"side.{i}.shares", np.float32, (len(known),))
+            mean, spread = map(float, scale[i])
+            restored.append(_Column(name, 0, len(usual), known, mean, spread, usual, bool(missing[i])))
+        self._lay_out(restored)
         return self
+
+    def _lay_out(self, columns: Sequence[_Column]) -> None:
+        """Give each column its place in the rows, and make the row of a prompt about which nothing is known."""
+        self._learned: list[_Column] = []
+        usual: list[FloatArray] = [np.zeros(0, np.float32)]
+        start = 0
+        for column in columns:
+            self._learned.append(replace(column, start=start))
+            usual += [column.usual, np.ones(int(column.marks_missing), np.float32)]
+            start += column.width + int(column.marks_missing)
+        self._usual: FloatArray = np.concatenate(usual)
 
 
 class WithSide(Features):
@@ -168,38 +225,67 @@ class WithSide(Features):
         side = self.side.transform(texts)
         if not isinstance(rows, SparseRows):
             return np.concatenate([rows, side], axis=1)
-        columns = np.arange(rows.n_columns, rows.n_columns + side.shape[1])
-        joined = [
-            (np.concatenate([places, columns]), np.concatenate([values, extra]))
-            for (places, values), extra in zip(rows.rows, side, strict=True)
-        ]
+        joined = []
+        for (places, values), extra in zip(rows.rows, side, strict=True):
+            there = np.flatnonzero(extra)
+            joined.append((np.concatenate([places, there + rows.n_columns]), np.concatenate([values, extra[there]])))
         return SparseRows(joined, rows.n_columns + side.shape[1])
 
 
-def _categories(values: Sequence[SideValue]) -> dict[str, int] | None:
-    from collections import Counter
-
-    if not any(isinstance(value, str) for value in values):
+def _learned(name: str, values: Sequence[Any]) -> _Column | None:
+    """A column by the values that training prompts have of it, (n,); None where none of them has any."""
+    there = [value for value in values if isinstance(value, str) or _number(value) is not None]
+    if not there:
         return None
-    counts = Counter(_name(value) for value in values)
-    kept = sorted(counts, key=lambda name: (-counts[name], name))[:_MOST_CATEGORIES]
-    return {name: place for place, name in enumerate(sorted(kept))}
+    missing = len(there) < len(values)
+    if any(isinstance(value, str) for value in there):
+        counts = Counter(_category(value) for value in there)
+        kept = sorted(sorted(counts, key=lambda category: (-counts[category], category))[:_MOST_CATEGORIES])
+        shares = np.array([counts[category] / len(there) for category in kept], dtype=np.float32)
+        places = {category: place for place, category in enumerate(kept)}
+        return _Column(name, 0, len(kept), places, 0.0, 1.0, shares, missing)
+    sizes = np.array([_size(float(value)) for value in there], dtype=np.float32)
+    mean, spread = float(sizes.mean()), float(sizes.std())
+    return _Column(name, 0, 1, None, mean, spread if spread > _LEAST_SPREAD else 1.0, np.zeros(1, np.float32), missing)
 
 
-def _fill(row: FloatArray, value: SideValue, known: dict[str, int] | None, mean: float, spread: float) -> None:
-    if known is not None:
-        place = known.get(_name(value))
+def _fill(row: FloatArray, column: _Column, value: Any) -> None:
+    """Write the features of a value over those of a missing one."""
+    number = _number(value)
+    if column.categories is None:
+        if number is None:
+            return
+        row[column.start] = min(max((_size(number) - column.mean) / column.spread, -_CLIP), _CLIP) / _CLIP
+    else:
+        if number is None and not isinstance(value, str):
+            return
+        row[column.start : column.start + column.width] = 0.0
+        place = column.categories.get(_category(value))
         if place is not None:
-            row[place] = 1.0
-    elif not isinstance(value, str):
-        row[0] = min(max((_size(value) - mean) / spread, -_CLIP), _CLIP) / _CLIP
+            row[column.start + place] = 1.0
+    if column.marks_missing:
+        row[column.start + column.width] = 0.0
 
 
-def _name(value: SideValue) -> str:
-    return str(value).replace("\n", " ")
+def _category(value: SideValue) -> str:
+    if isinstance(value, str):
+        return value.replace("\n", " ")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value)
 
 
-def _size(value: SideValue) -> float:
-    """Signed logarithm of a quantity; 0 for what is no finite number."""
-    number = float(value or 0) if not isinstance(value, str) else 0.0
-    return float(np.sign(number) * np.log1p(abs(number))) if np.isfinite(number) else 0.0
+def _number(value: Any) -> float | None:
+    """A finite number, or None for anything else."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _size(number: float) -> float:
+    """Signed logarithm of a quantity."""
+    return math.copysign(math.log1p(abs(number)), number)

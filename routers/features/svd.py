@@ -38,6 +38,7 @@ class ClusterFeatures(Features):
     """
 
     kind: ClassVar[str] = "c-btm"
+    argument: ClassVar[str | None] = "n_components"
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class TfidfSvdFeatures(Features):
     """
 
     kind: ClassVar[str] = "tfidf-svd"
+    argument: ClassVar[str | None] = "n_components"
 
     def __init__(
         self,
