@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +15,12 @@ from pydantic import Field
 from routers.base import Prediction, Progress, RouterState, TwoModelRouter
 from routers.featured import FeatureRouter
 from routers.features import FeatureSpec, Rows
+from routers.learning.augment import noisy_copies
 from routers.learning.heads import HeadSettings, ProbabilityHead
 from routers.learning.labels import deterministic_labels, find_relaxation, relaxed_labels
+from routers.neural.encoder import Encoder
+from routers.neural.parameters import BatchSize, Checkpoint, Epochs, LearningRate, MaxTokens
+from routers.neural.training import Head, Tuning, noise
 
 if TYPE_CHECKING:
     from routers.data import RoutingData
@@ -22,12 +29,19 @@ __all__ = ["HybridDetRouter", "HybridProbRouter", "HybridTransRouter"]
 
 FloatArray = NDArray[np.float64]
 
+_DROPOUT = 0.05
+
 
 class HybridRouter(FeatureRouter, TwoModelRouter):
     """What the three routers of the paper share; they differ in their labels (section 3).
 
     The score is 1 - p_w, p_w being the probability that the small model is good enough. Beyond the paper, the
     same head also predicts the mean quality of both experts, for policies that weigh quality against cost.
+
+    What predicts all this is a head on features of the prompt, which decides in well under a millisecond, or, as in
+    the paper, a fine-tuned encoder such as DeBERTa-v3-large (`encoder`). The encoder's settings are by default those of
+    the public code (there also: weight decay 0.1, warm-up 0.05, dropout 0.05), and a tenth of the prompts picks the
+    best epoch. Novelty always comes from the features.
 
     Args:
         small: id of the small expert; None: the cheapest of the data.
@@ -38,8 +52,16 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         hidden: hidden units of the MLP.
         max_epochs: most passes of the MLP over the data.
         C: inverse strength of the linear head's L2 penalty.
+        prior_strength: of the L2 penalty toward what was learned, in `adapt`; None: as `HeadSettings` says.
+        augment: mean number of noisy copies of each prompt to learn from too (`noisy_copies`; not in the paper).
         folds: parts for calibration and early stopping.
-        seed: of folds, initial weights, shuffles and dropout.
+        encoder: folder or hub's name of an encoder to fine-tune instead of a head, safetensors weights only; None: the
+            head on features.
+        encoder_max_tokens: most tokens that it reads; of longer prompts the first and the last half.
+        encoder_epochs: most passes over the prompts.
+        encoder_batch_size: prompts of one step.
+        encoder_learning_rate: peak of its learning rate.
+        seed: of folds, initial weights, shuffles, dropout and noise.
     """
 
     paper: ClassVar[str] = "Hybrid LLM, arXiv 2404.14618"
@@ -55,7 +77,14 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         hidden: Annotated[int, Field(ge=1, le=4096)] = 64,
         max_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40,
         C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0,
+        prior_strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
+        augment: Annotated[float, Field(ge=0, le=20)] = 0.0,
         folds: Annotated[int, Field(ge=2, le=20)] = 5,
+        encoder: Checkpoint | None = None,
+        encoder_max_tokens: MaxTokens = 128,
+        encoder_epochs: Epochs = 5,
+        encoder_batch_size: BatchSize = 128,
+        encoder_learning_rate: LearningRate = 1e-5,
         seed: Annotated[int, Field(ge=0, lt=2**32)] = 0,
     ) -> None:
         self.small = small
@@ -66,33 +95,92 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         self.hidden = hidden
         self.max_epochs = max_epochs
         self.C = C
+        self.prior_strength = prior_strength
+        self.augment = augment
         self.folds = folds
+        self.encoder = encoder
+        self.encoder_max_tokens = encoder_max_tokens
+        self.encoder_epochs = encoder_epochs
+        self.encoder_batch_size = encoder_batch_size
+        self.encoder_learning_rate = encoder_learning_rate
         self.seed = seed
 
     @abstractmethod
     def labels(self, small: FloatArray, large: FloatArray) -> FloatArray:
         """Labels p_w (n_prompts,) from sampled qualities, (n_prompts, n_samples) each."""
 
+    @property
+    def slow(self) -> bool:
+        """An encoder takes more than a millisecond; a head takes as long as its features."""
+        return self.encoder is not None or super().slow
+
     def _fit(self, data: RoutingData, progress: Progress) -> None:
         progress("labels", 0.0)
-        good_enough = self.labels(data.samples(self.small_), data.samples(self.large_))
+        targets = self._targets(data)
         rows = self._learn_features(data)
-        targets = np.column_stack([good_enough, data.quality()])
-        self.head_ = ProbabilityHead().fit(rows, targets, self._head_settings(), progress)
+        happened: dict[str, Any] = {}
+        if self.encoder is None:
+            self.head_ = ProbabilityHead().fit(rows, targets, self._head_settings(), progress, self._copies(data))
+        else:
+            happened = self._fit_encoder(self.encoder, data, targets, progress)
         self.summary_ = {
             **self._label_summary(),
-            "mean_label": float(good_enough.mean()),
+            "mean_label": float(targets[:, 0].mean()),
             "training_prompts": len(targets),
+            **happened,
         }
 
+    def _fit_encoder(self, source: str, data: RoutingData, targets: FloatArray, progress: Progress) -> dict[str, Any]:
+        reader, change = self._new_reader(), noise(self.augment)
+        prompts, settings = data.inputs(self.side), self._tuning()
+        happened = reader.fit(source, prompts, targets, settings, progress, dropout=_DROPOUT, change=change)
+        self.reader_ = reader
+        return happened
+
+    def _copies(self, data: RoutingData) -> tuple[Rows, NDArray[np.int64]] | None:
+        """Features of noisy copies, and the prompt that each is a copy of."""
+        if not self.augment:
+            return None
+        noisy, source = noisy_copies(data.inputs(self.side), self.augment, self.seed)
+        return self.features_.transform(noisy), source
+
     def _adapt(self, data: RoutingData, progress: Progress) -> None:
+        targets = self._targets(data)
+        if self.encoder is None:
+            self.head_.adapt(self._rows_of(data), targets, self._head_settings(), progress)
+        else:
+            change = noise(self.augment)
+            self.reader_.adapt(data.inputs(self.side), targets, self._tuning(), progress, change=change)
+
+    def _targets(self, data: RoutingData) -> FloatArray:
+        """Labels p_w and the mean quality of both experts, (n_prompts, 3)."""
         good_enough = self.labels(data.samples(self.small_), data.samples(self.large_))
-        targets = np.column_stack([good_enough, data.quality()])
-        self.head_.adapt(self._rows_of(data), targets, self._head_settings(), progress)
+        return np.column_stack([good_enough, data.quality()])
+
+    def _predict(self, prompts: Sequence[str]) -> Prediction:
+        if self.encoder is None:
+            return super()._predict(prompts)
+        novelty = self.novelty_.score(self.features_.transform(prompts), prompts)
+        return replace(_read_out(self.reader_.predict(prompts)), novelty=novelty)
+
+    async def _predict_async(self, prompts: Sequence[str]) -> Prediction:
+        if self.encoder is None:
+            return await super()._predict_async(prompts)
+        return await asyncio.to_thread(self._predict, prompts)
 
     def _predict_rows(self, rows: Rows) -> Prediction:
-        out = self.head_.predict(rows)
-        return Prediction(quality=out[:, 1:], large_needed=1 - out[:, 0])
+        return _read_out(self.head_.predict(rows))
+
+    def _new_reader(self) -> Encoder:
+        return Encoder([Head("sigmoid", 3)], self.encoder_max_tokens, self.side or ())
+
+    def _tuning(self) -> Tuning:
+        return Tuning(
+            epochs=self.encoder_epochs,
+            batch_size=self.encoder_batch_size,
+            learning_rate=self.encoder_learning_rate,
+            seed=self.seed,
+        )
 
     def _head_settings(self) -> HeadSettings:
         return HeadSettings(
@@ -100,6 +188,7 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
             hidden=self.hidden,
             max_epochs=self.max_epochs,
             C=self.C,
+            prior_strength=self.prior_strength,
             folds=self.folds,
             seed=self.seed,
         )
@@ -109,15 +198,28 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
 
     def state(self) -> RouterState:
         """What was learned, for saving."""
-        return self._feature_state({"method": "platt", **self._label_summary()}, self.head_.tensors())
+        summary = self._label_summary()
+        if self.encoder is None:
+            return self._feature_state({"method": "platt", **summary}, self.head_.tensors())
+        state = self._feature_state({"method": "none", **summary}, self.reader_.tensors())
+        return replace(state, features={**state.features, "encoder": self.reader_.settings()})
 
     def restore(self, state: RouterState) -> None:
         """Take what `state` gave.
 
         Raises:
-            ArtifactError: a tensor is missing or of the wrong type or shape.
+            ArtifactError: something is missing, or of the wrong type or shape.
         """
-        self.head_ = ProbabilityHead().restore(state.tensors, self._restore_features(state), 3)
+        n_features = self._restore_features(state)
+        if self.encoder is None:
+            self.head_ = ProbabilityHead().restore(state.tensors, n_features, 3)
+        else:
+            self.reader_ = self._new_reader().restore(state.features.get("encoder"), state.tensors)
+
+
+def _read_out(outputs: NDArray[np.float32]) -> Prediction:
+    """What p_w and two qualities say, (n, 3)."""
+    return Prediction(quality=outputs[:, 1:], large_needed=1 - outputs[:, 0])
 
 
 class HybridDetRouter(HybridRouter):
@@ -171,7 +273,14 @@ class HybridTransRouter(HybridRouter):
         hidden: Annotated[int, Field(ge=1, le=4096)] = 64,
         max_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40,
         C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0,
+        prior_strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
+        augment: Annotated[float, Field(ge=0, le=20)] = 0.0,
         folds: Annotated[int, Field(ge=2, le=20)] = 5,
+        encoder: Checkpoint | None = None,
+        encoder_max_tokens: MaxTokens = 128,
+        encoder_epochs: Epochs = 5,
+        encoder_batch_size: BatchSize = 128,
+        encoder_learning_rate: LearningRate = 1e-5,
         seed: Annotated[int, Field(ge=0, lt=2**32)] = 0,
     ) -> None:
         super().__init__(
@@ -183,7 +292,14 @@ class HybridTransRouter(HybridRouter):
             hidden=hidden,
             max_epochs=max_epochs,
             C=C,
+            prior_strength=prior_strength,
+            augment=augment,
             folds=folds,
+            encoder=encoder,
+            encoder_max_tokens=encoder_max_tokens,
+            encoder_epochs=encoder_epochs,
+            encoder_batch_size=encoder_batch_size,
+            encoder_learning_rate=encoder_learning_rate,
             seed=seed,
         )
         self.t = t

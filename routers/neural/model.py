@@ -148,18 +148,15 @@ class TextModel(ABC):
         }
         return {**weights, **own}
 
-    def restore(self, settings: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Self:
+    def restore(self, settings: Any, tensors: Mapping[str, NDArray[Any]]) -> Self:
         """Take what `settings` and `tensors` gave.
 
         Raises:
             ArtifactError: something is missing, unknown, or of the wrong type or shape.
         """
-        fields, max_tokens = settings.get("model"), settings.get("max_tokens")
-        fits = isinstance(max_tokens, int) and 0 < max_tokens <= _LONGEST
-        if settings.get("kind") != self.kind or not isinstance(fields, dict) or not fits:
-            raise ArtifactError(f"The router file does not describe its {self.kind}: train and save the router again.")
+        fields = self._checked_fields(settings)
         try:
-            self.max_tokens = int(settings["max_tokens"])
+            self.max_tokens = settings["max_tokens"]
             config = build_config(fields, self.task, self.n_outputs)
             self.model = restore_model(config, self.task, tensors, f"{self.kind}.weights.")
             saved = checked_tensor(tensors, f"{self.kind}.tokenizer", np.uint8, (None,))
@@ -169,6 +166,15 @@ class TextModel(ABC):
         self.offset = checked_tensor(tensors, f"{self.kind}.offset", np.float32, (self.n_outputs,))
         self.model.to(best_device()).eval()
         return self
+
+    def _checked_fields(self, settings: Any) -> dict[str, Any]:
+        """The configuration of the transformer in saved settings."""
+        known = settings if isinstance(settings, dict) else {}
+        fields, longest = known.get("model"), known.get("max_tokens")
+        fits = isinstance(longest, int) and 0 < longest <= _LONGEST
+        if known.get("kind") != self.kind or not isinstance(fields, dict) or not fits:
+            raise ArtifactError(f"The router file does not describe its {self.kind}: train and save the router again.")
+        return fields
 
     @abstractmethod
     def _reader(self, tokenizer: Any, settings: Mapping[str, Any] | None) -> Reader:

@@ -28,6 +28,7 @@ from .conftest import make_frame
 
 TUNING: dict[str, Any] = {"epochs": 6, "batch_size": 16, "learning_rate": 5e-3, "max_tokens": 48}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "hybrid-prob": [{}, {"encoder": tiny_encoder(), **{f"encoder_{name}": value for name, value in TUNING.items()}}],
     "hybrid-trans": [{}, {"head": "mlp", "max_epochs": 15}],
     "cluster": [{"n_clusters": 2, "fallback": "large"}, {"fallback": "large", "max_drop": 0.1}],
     "poly-bert": [{"encoder": tiny_encoder(), **TUNING}],
