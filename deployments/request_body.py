@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from routers import conversation_text, prompt_text
+from routers import conversation_side, conversation_text, prompt_text
 
 from .asgi import Request
 from .openai import ApiError
@@ -43,6 +43,10 @@ class Body:
         if path == "/v1/completions":
             raise ApiError(400, "prompt is missing: send a string.", code="missing_prompt", param="prompt")
         return ""
+
+    def side(self) -> dict[str, int | bool]:
+        """What the body says beside its text, such as how many images and tools there are."""
+        return conversation_side(self.fields)
 
     def _messages(self) -> list[dict[str, Any]]:
         messages = self.fields.get("messages")

@@ -37,12 +37,14 @@ class Limits:
         connect_timeout_s: how long a connection to an expert may take to come about.
         max_body_bytes: the largest request body.
         max_open_requests: requests that a replica works on at a time; more are told to come back later.
+        decision_timeout_s: how long a slow router may take, before its fallback expert answers instead.
     """
 
     request_timeout_s: float = 600.0
     connect_timeout_s: float = 5.0
     max_body_bytes: int = 32 * 1024 * 1024
     max_open_requests: int = 4096
+    decision_timeout_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,12 @@ class Router:
     async def __init__(self, settings: RouterSettings) -> None:  # type: ignore[misc]
         self._settings = settings
         self._limits = settings.limits
-        self._table = RouteTable(list(settings.targets), settings.routes, settings.default_route)
+        self._table = RouteTable(
+            list(settings.targets),
+            settings.routes,
+            settings.default_route,
+            decision_timeout_s=settings.limits.decision_timeout_s,
+        )
         self._upstream = Upstream(connect_timeout_s=settings.limits.connect_timeout_s)
         self._health = Health(self._upstream, settings.targets.values())
         self._telemetry = Telemetry()
@@ -102,7 +109,7 @@ class Router:
         if path == "/v1/route":
             self._only("POST", request)
             body = await read_body(request)
-            plan = self._plan(body, path)
+            plan = await self._plan(body, path)
             await response.json(plan.explain(), headers=plan.headers(attempts=0))
         elif path == "/health":
             self._only("GET", request)
@@ -125,8 +132,8 @@ class Router:
         if request.method != method:
             raise ApiError(405, f"{request.path} takes {method}, not {request.method}.", code="method_not_allowed")
 
-    def _plan(self, body: Body, path: str) -> Plan:
-        return self._table.plan(body.model, body.text(path), body.routing)
+    async def _plan(self, body: Body, path: str) -> Plan:
+        return await self._table.plan(body.model, body.text(path), body.routing, body.side)
 
     async def _relay(self, request: Request, response: Response) -> None:
         started_s = time.perf_counter()
@@ -155,7 +162,7 @@ class Router:
         path = request.path.removeprefix("/v1") + query
         if request.method == "POST" and "multipart/" not in request.headers.get("content-type", ""):
             body = await read_body(request)
-            plan = self._plan(body, request.path)
+            plan = await self._plan(body, request.path)
             payload = await body.encoded(self._settings.targets[plan.expert].upstream_model)
             headers = {**request.headers, "content-type": "application/json"}
             return plan, UpstreamRequest(request.method, path, headers, payload)

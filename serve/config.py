@@ -88,6 +88,7 @@ class LimitSettings(_Settings):
     connect_timeout_s: float = Field(5.0, gt=0)
     max_body_bytes: int = Field(32 * 1024 * 1024, gt=0)
     max_open_requests: int = Field(4096, gt=0)
+    decision_timeout_s: float = Field(1.0, gt=0)
 
 
 class PointsmanSettings(_Settings):

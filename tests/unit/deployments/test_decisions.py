@@ -1,11 +1,25 @@
+import asyncio
+import time
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from deployments.decisions import Plan, RouteSpec, RouteTable
 from deployments.openai import ApiError
-from routers import ArtifactError, ParameterError, Policy
+from routers import (
+    ArtifactError,
+    FeatureError,
+    ParameterError,
+    Policy,
+    Prediction,
+    RoutingData,
+    make_router,
+    save_router,
+)
+from routers.methods.hybrid import HybridTransRouter
 
 EXPERTS = ["sim-small", "sim-large", "spare"]
 
@@ -30,46 +44,46 @@ def table(synthetic_router: Path) -> RouteTable:
         ("spare", "hard red", "spare"),
     ],
 )
-def test_names(table: RouteTable, model: str | None, text: str, expert: str) -> None:
-    assert table.plan(model, text).expert == expert
+async def test_names(table: RouteTable, model: str | None, text: str, expert: str) -> None:
+    assert (await table.plan(model, text)).expert == expert
 
 
 @pytest.mark.parametrize("model", ["gpt-5", "auto@2", "spare@0.5", "router-cluster-0.5", ""])
-def test_names_that_do_not_exist(table: RouteTable, model: str) -> None:
+async def test_names_that_do_not_exist(table: RouteTable, model: str) -> None:
     with pytest.raises(ApiError) as caught:
-        table.plan(model, "easy")
+        await table.plan(model, "easy")
     assert caught.value.status in (400, 404)
     assert caught.value.param == "model"
 
 
-def test_no_model_without_a_default_route() -> None:
+async def test_no_model_without_a_default_route() -> None:
     with pytest.raises(ApiError, match="no default route"):
-        RouteTable(EXPERTS, {}, None).plan(None, "easy")
+        await RouteTable(EXPERTS, {}, None).plan(None, "easy")
 
 
-def test_one_requests_settings_leave_the_route_as_it_was(table: RouteTable) -> None:
-    assert table.plan("auto", "easy red", {"threshold": 0}).expert == "sim-large"
-    assert table.plan("auto", "easy red", {"experts": ["sim-large"]}).expert == "sim-large"
-    assert table.plan("auto", "easy red").expert == "sim-small"
+async def test_one_requests_settings_leave_the_route_as_it_was(table: RouteTable) -> None:
+    assert (await table.plan("auto", "easy red", {"threshold": 0})).expert == "sim-large"
+    assert (await table.plan("auto", "easy red", {"experts": ["sim-large"]})).expert == "sim-large"
+    assert (await table.plan("auto", "easy red")).expert == "sim-small"
 
 
 @pytest.mark.parametrize("routing", [{"x": 1}, {"threshold": "high"}, {"experts": []}, {"experts": ["spare"]}, 7])
-def test_settings_that_cannot_be(table: RouteTable, routing: Any) -> None:
+async def test_settings_that_cannot_be(table: RouteTable, routing: Any) -> None:
     with pytest.raises(ApiError) as caught:
-        table.plan("auto", "easy", routing)
+        await table.plan("auto", "easy", routing)
     assert (caught.value.status, caught.value.code) == (400, "invalid_routing")
 
 
-def test_reconfigure_changes_and_restores_policies(table: RouteTable) -> None:
+async def test_reconfigure_changes_and_restores_policies(table: RouteTable) -> None:
     table.reconfigure({"auto": {"threshold": 0.0}})
-    assert table.plan("auto", "easy red").expert == "sim-large"
+    assert (await table.plan("auto", "easy red")).expert == "sim-large"
     with pytest.raises(ParameterError, match="nobody"):
         table.reconfigure({"nobody": {"threshold": 0.5}})
     with pytest.raises(ParameterError):
         table.reconfigure({"auto": {"threshold": 7}})
-    assert table.plan("auto", "easy red").expert == "sim-large", "a refused change must change nothing"
+    assert (await table.plan("auto", "easy red")).expert == "sim-large", "a refused change must change nothing"
     table.reconfigure({})
-    assert table.plan("auto", "easy red").expert == "sim-small"
+    assert (await table.plan("auto", "easy red")).expert == "sim-small"
 
 
 def test_artifacts_must_fit_the_experts(synthetic_router: Path, tmp_path: Path) -> None:
@@ -79,12 +93,180 @@ def test_artifacts_must_fit_the_experts(synthetic_router: Path, tmp_path: Path) 
         RouteTable(EXPERTS, {"auto": RouteSpec(str(tmp_path / "nothing"))}, "auto")
 
 
-def test_a_plan_explains_itself(table: RouteTable) -> None:
-    plan = table.plan("auto", "hard red")
+async def test_a_plan_explains_itself(table: RouteTable) -> None:
+    plan = await table.plan("auto", "hard red")
     headers = plan.headers()
     assert headers["x-pointsman-route"] == "auto"
     assert float(headers["x-pointsman-score"]) >= float(headers["x-pointsman-threshold"])
-    assert plan.explain()["qualities"].keys() == {"sim-small", "sim-large"}
+    explained = plan.explain()
+    assert explained["qualities"].keys() == {"sim-small", "sim-large"}
+    assert 0 <= explained["confidence"] <= 1
+    assert explained["novelty"] >= 0
+    assert explained["fallback"] is None
     direct = Plan("spare")
     assert direct.headers() == {"x-pointsman-expert": "spare", "x-pointsman-attempts": "1"}
     assert direct.explain()["reason"] == "the request named the expert"
+
+
+async def test_any_part_of_a_policy_can_be_one_requests_own(table: RouteTable) -> None:
+    assert (await table.plan("auto", "hard red", {"quality_cost": 5})).expert == "sim-small"
+    assert (await table.plan("auto@0", "easy red", {"quality_cost": None})).expert == "sim-large"
+    novel = await table.plan("auto", "easy red", {"novelty": 0})
+    assert novel.expert == "sim-large"
+    assert "novelty" in novel.explain()["reason"]
+    unsure = await table.plan("auto", "red blue", {"confidence": 0.999})
+    assert unsure.expert == "sim-large"
+    assert "confidence" in unsure.explain()["reason"]
+
+
+async def test_a_requests_quality_cost_takes_the_place_of_the_routes_threshold(synthetic_router: Path) -> None:
+    routes = {
+        "dear": RouteSpec(str(synthetic_router), Policy(threshold=0)),
+        "traded": RouteSpec(str(synthetic_router), Policy(quality_cost=5)),
+    }
+    table = RouteTable(EXPERTS, routes, None)
+    assert (await table.plan("dear", "hard red", {"quality_cost": 5})).expert == "sim-small"
+    assert (await table.plan("traded@0", "easy red")).expert == "sim-large"
+    with pytest.raises(ApiError, match="not both"):
+        await table.plan("dear", "hard red", {"quality_cost": 5, "threshold": 0.5})
+
+
+SIDES: list[Any] = [7, "law", ["law"], {"domain": None}, {"domain": ["law"]}, {"domain": {}}]
+
+
+@pytest.mark.parametrize("side", SIDES)
+async def test_side_information_must_be_plain_values(table: RouteTable, side: Any) -> None:
+    with pytest.raises(ApiError) as caught:
+        await table.plan("auto", "easy", {"side": side})
+    assert (caught.value.status, caught.value.code) == (400, "invalid_routing")
+    assert str(caught.value.param).startswith("routing.side")
+
+
+@pytest.fixture(scope="module")
+def sided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A router that can only go by the number of images: above none, the large expert is needed."""
+    rows = [
+        (f"p{i}", "look at this", expert, 0, float(expert == "sim-large" or not images), 3, 3, cost, 0.1, images, "any")
+        for i in range(60)
+        for images in [i % 2 * 3]
+        for expert, cost in (("sim-small", 0.1), ("sim-large", 1.0))
+    ]
+    columns = ["prompt_id", "prompt", "expert", "sample", "quality", "input_tokens", "output_tokens", "cost"]
+    data = RoutingData(pd.DataFrame(rows, columns=[*columns, "latency_s", "images", "domain"]))
+    path = tmp_path_factory.mktemp("sided") / "router"
+    save_router(make_router("hybrid-trans", side=["images", "domain"]).fit(data), path)
+    return path
+
+
+async def test_side_information_of_the_request_and_of_its_routing_object(sided: Path) -> None:
+    table = RouteTable(EXPERTS, {"auto": RouteSpec(str(sided))}, "auto")
+    text = "look at this"
+    assert (await table.plan(None, text, side=lambda: {"images": 0, "tools": 1})).expert == "sim-small"
+    assert (await table.plan(None, text, side=lambda: {"images": 3})).expert == "sim-large"
+    told = {"side": {"images": 3, "domain": "any", "unheard": True}}
+    assert (await table.plan(None, text, told, lambda: {"images": 0})).expert == "sim-large", "what is told goes first"
+
+
+async def test_side_information_is_not_asked_for_where_nobody_reads_it(table: RouteTable) -> None:
+    def never() -> dict[str, int]:
+        raise AssertionError("this router reads only text")
+
+    assert (await table.plan("auto", "easy red", {"side": {"images": 2}}, never)).expert == "sim-small"
+    assert (await table.plan("spare", "easy red", None, never)).expert == "spare"
+
+
+class SlowRouter(HybridTransRouter):
+    """A real router that takes its time in a thread, or finds its source of features silent."""
+
+    delay_s = 0.0
+    silent = False
+
+    @property
+    def slow(self) -> bool:
+        return True
+
+    def _predict(self, prompts: Sequence[str]) -> Prediction:
+        time.sleep(self.delay_s)
+        if self.silent:
+            raise FeatureError("The embeddings endpoint is silent: see whether it runs.")
+        return super()._predict(prompts)
+
+    async def _predict_async(self, prompts: Sequence[str]) -> Prediction:
+        return await asyncio.to_thread(self._predict, prompts)
+
+
+@pytest.fixture
+def slow(table: RouteTable) -> tuple[RouteTable, SlowRouter]:
+    """The table, with its router turned into a slow one."""
+    router = table._routers["auto"]
+    made = SlowRouter.__new__(SlowRouter)
+    made.__dict__.update(router.__dict__)
+    table._routers["auto"] = made
+    table._decision_timeout_s = 5.0
+    return table, made
+
+
+async def ticks_during(work: Awaitable[Plan]) -> tuple[Plan, int]:
+    """How often the event loop came round while the work was going on."""
+    count = 0
+
+    async def tick() -> None:
+        nonlocal count
+        while True:
+            await asyncio.sleep(0.005)
+            count += 1
+
+    ticking = asyncio.create_task(tick())
+    plan = await work
+    ticking.cancel()
+    return plan, count
+
+
+async def test_a_slow_router_decides_while_the_event_loop_goes_on(slow: tuple[RouteTable, SlowRouter]) -> None:
+    table, router = slow
+    router.delay_s = 0.2
+    plan, count = await ticks_during(table.plan("auto", "easy red"))
+    assert (plan.expert, plan.fallback) == ("sim-small", None)
+    assert plan.decision_us >= 200_000
+    assert count > 5
+    started_s = time.perf_counter()
+    plans = await asyncio.gather(*(table.plan("auto", f"hard {i}") for i in range(6)))
+    assert {plan.expert for plan in plans} == {"sim-large"}
+    assert time.perf_counter() - started_s < 1.1, "they wait next to each other"
+
+
+async def test_a_late_router_leaves_the_prompt_to_its_fallback(slow: tuple[RouteTable, SlowRouter]) -> None:
+    table, router = slow
+    router.delay_s, table._decision_timeout_s = 0.4, 0.05
+    plan, count = await ticks_during(table.plan("auto", "easy red"))
+    assert count > 2
+    assert plan.decision_us < 400_000
+    assert (plan.expert, plan.fallback) == ("sim-large", "late")
+    assert plan.headers()["x-pointsman-fallback"] == "late"
+    assert "x-pointsman-score" not in plan.headers()
+    explained = plan.explain()
+    assert explained["reason"] == "the router took longer than 0.05 s"
+    assert (explained["score"], explained["confidence"], explained["qualities"]) == (None, None, {})
+
+
+async def test_a_failing_router_leaves_the_prompt_to_its_fallback(slow: tuple[RouteTable, SlowRouter]) -> None:
+    table, router = slow
+    router.silent = True
+    plan = await table.plan("auto", "easy red")
+    assert (plan.expert, plan.fallback) == ("sim-large", "failed")
+    assert "failed (FeatureError)" in plan.explain()["reason"]
+    only_small = await table.plan("auto", "hard red", {"experts": ["sim-small"]})
+    assert only_small.expert == "sim-small", "the policy goes before the fallback"
+    with pytest.raises(ApiError) as caught:
+        await table.plan("auto", "hard red", {"budget": 0})
+    assert caught.value.status == 400
+
+
+async def test_whoever_leaves_while_a_slow_router_thinks_is_let_go(slow: tuple[RouteTable, SlowRouter]) -> None:
+    table, router = slow
+    router.delay_s = 0.2
+    asking = asyncio.create_task(table.plan("auto", "easy red"))
+    await asyncio.sleep(0.02)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking

@@ -69,6 +69,13 @@ async def test_text_that_the_router_reads(path: str, fields: dict[str, Any], tex
     assert (await read_body(request(fields))).text(path) == text
 
 
+async def test_what_the_body_says_beside_its_text() -> None:
+    parts = [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "data:x"}}]
+    body = await read_body(request({"messages": [{"role": "user", "content": parts}], "tools": [{}, {}]}))
+    said = body.side()
+    assert (said["images"], said["tools"], said["turns"]) == (1, 2, 1)
+
+
 async def test_completions_need_a_prompt() -> None:
     body = await read_body(request({"model": "auto"}))
     with pytest.raises(ApiError, match="prompt is missing"):
