@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,12 @@ class ClusterRouter(ClusteringRouter):
 
     def state(self) -> RouterState:
         """What was learned, for saving."""
-        tables = {"centers": self.centers_, "quality": self.quality_, "choice": self.choice_, "count": self.count_}
+        tables: dict[str, NDArray[Any]] = {
+            "centers": self.centers_,
+            "quality": self.quality_,
+            "choice": self.choice_,
+            "count": self.count_,
+        }
         return self._feature_state({"limit": self.limit_}, tables)
 
     def restore(self, state: RouterState) -> None:

@@ -141,7 +141,7 @@ class CombiningRouter(CompositeRouter):
         else:
             combined = self.stacker_.predict(self._logits(outputs))
         known = [said.novelty for said in predictions if said.novelty is not None]
-        novelty = np.mean(known, axis=0, dtype=np.float32) if known else None
+        novelty = np.stack(known).mean(axis=0) if known else None
         return self._as_prediction(np.clip(combined, 0.0, 1.0), outputs, novelty)
 
     @abstractmethod

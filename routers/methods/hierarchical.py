@@ -156,7 +156,7 @@ class HierarchicalRouter(CompositeRouter):
         self.specialist_[c] = self._specialist(data.quality().mean(axis=0))
         needed = self._needed(c, data)
         self.score_[c] = needed.mean()
-        trained = self.count_[c] >= self.min_prompts and np.ptp(needed) > 0
+        trained = bool(self.count_[c] >= self.min_prompts and np.ptp(needed) > 0)
         if self.max_drop is not None:
             self.thresholds_[c] = self._threshold(c, data, self.max_drop, trained)
         self.within_.append(self._unfitted_within(c).fit(data, progress) if trained else None)
