@@ -189,7 +189,7 @@ class RoutingData:
         return matrix
 
     def subset(self, split: str) -> Self:
-        """The rows of one split.
+        """The rows of one split, experts in the same order.
 
         Raises:
             DataError: the data has no splits, or not this one.
@@ -200,7 +200,10 @@ class RoutingData:
         if not rows.any():
             there = ", ".join(sorted(map(str, self._frame["split"].dropna().unique())))
             raise DataError(f"The data has no split {split!r}: it has {there or 'none'}.")
-        return self._of(self._frame[rows])
+        part = self._of(self._frame[rows])
+        if set(part.experts) == set(self.experts):
+            part.__dict__["experts"] = self.experts
+        return part
 
     def select(self, experts: Iterable[str]) -> Self:
         """The rows of these experts, which become the columns in this order.

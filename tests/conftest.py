@@ -37,6 +37,7 @@ class Endpoint:
     url: str
     simulated_url: str
     pid: int
+    config: Path
 
     @property
     def metrics_url(self) -> str:
@@ -97,6 +98,7 @@ def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any
         "sim-small": {"price": CHEAP},
         "sim-large": {"price": DEAR},
         "sim-slow": {"price": DEAR},
+        "sim-scaled": {"price": DEAR},
         "sim-away": {"price": DEAR, "url": f"http://127.0.0.1:{hosted_port}/v1", "probe": False},
     }
     endpoint = {
@@ -112,6 +114,15 @@ def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any
     }
     slow = {"token_s": 0.2, "answer": " ".join(["word"] * 100)}
     settings: dict[str, Any] = {"sim-small": {}, "sim-large": {}, "sim-slow": slow}
+    settings["sim-scaled"] = {**slow, "answer": " ".join(["word"] * 30)}
+    scaled = {
+        "min_replicas": 1,
+        "max_replicas": 2,
+        "target_ongoing_requests": 4,
+        "upscale_delay_s": 1,
+        "downscale_delay_s": 10,
+    }
+    deployments = {"sim-scaled": [{"name": "Expert", "autoscaling_config": scaled}]}
     return [
         endpoint,
         *(
@@ -120,6 +131,7 @@ def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any
                 "route_prefix": f"/experts/{name}",
                 "import_path": "serve.app:simulated",
                 "args": args,
+                "deployments": deployments.get(name, []),
             }
             for name, args in settings.items()
         ),
@@ -139,7 +151,7 @@ def endpoint(synthetic_router: Path, tmp_path_factory: pytest.TempPathFactory) -
     with log.open("w") as output, running([str(POINTSMAN), "serve", str(path)], output) as process:
         url = f"http://127.0.0.1:{port}"
         wait_until_ready([f"{url}/health", f"{url}/sim/health"], process, log)
-        yield Endpoint(url, f"{url}/sim", process.pid)
+        yield Endpoint(url, f"{url}/sim", process.pid, path)
 
 
 class running:  # noqa: N801 (reads as a context manager)

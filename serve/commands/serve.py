@@ -6,15 +6,17 @@ import logging
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from routers.errors import PointsmanError
 
@@ -48,7 +50,10 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the logs of all replicas.")] = False,
     timeout_s: Annotated[float, typer.Option(help="Give up when not everything is ready by then.")] = 900.0,
 ) -> None:
-    """Run an application on this machine until Ctrl-C, with HAProxy and Serve's throughput mode."""
+    """Run an application on this machine until Ctrl-C, with HAProxy and Serve's throughput mode.
+
+    SIGHUP reads the configuration again and deploys what changed: policies in `user_config` without a restart.
+    """
     for name, value in {
         **({} if plain else FAST_ENVIRONMENT),
         **PRIORITY_ENVIRONMENT,
@@ -72,8 +77,7 @@ def serve(
             client = _deploy(settings, dashboard_url)
             _wait_until_ready(client, url, console, timeout_s)
             _say_ready(console, url, settings, time.monotonic() - started_s)
-            while True:
-                time.sleep(_POLL_S)
+            _reload_on_hangup(client, config, settings, console)
     except KeyboardInterrupt:
         console.print("Stopped.")
 
@@ -118,14 +122,42 @@ def _deploy(settings: dict[str, Any], dashboard_url: str) -> ServeSubmissionClie
     from ray import serve as ray_serve
     from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
-    http_options = {"host": "127.0.0.1", "port": 8000, **(settings.get("http_options") or {})}
-    ray_serve.start(proxy_location=settings.get("proxy_location", "EveryNode"), http_options=http_options)
+    ray_serve.start(proxy_location=settings.get("proxy_location", "EveryNode"), http_options=_http_options(settings))
     client = ServeSubmissionClient(dashboard_url)
+    _submit(client, settings)
+    return client
+
+
+def _http_options(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": 8000, **(settings.get("http_options") or {})}
+
+
+def _submit(client: ServeSubmissionClient, settings: dict[str, Any]) -> None:
     try:
-        client.deploy_applications({**settings, "http_options": http_options})
+        client.deploy_applications({**settings, "http_options": _http_options(settings)})
     except RuntimeError as error:
         raise StartError(f"Ray Serve refused the configuration: {_last_error(str(error))}") from error
-    return client
+
+
+def _reload_on_hangup(
+    client: ServeSubmissionClient, config: Path, settings: dict[str, Any], console: Console
+) -> NoReturn:
+    """Deploy the configuration anew whenever SIGHUP asks for it; a wrong one changes nothing."""
+    from serve.preflight import load_config
+
+    asked = threading.Event()
+    signal.signal(signal.SIGHUP, lambda signum, frame: asked.set())
+    while True:
+        if not asked.wait(_POLL_S):
+            continue
+        asked.clear()
+        try:
+            changed = load_config(config)
+            _submit(client, {**changed, "http_options": settings.get("http_options")})
+        except PointsmanError as error:
+            console.print(f"[bold red]Not reloaded:[/] {escape(str(error))}")
+        else:
+            console.print(f"Reloaded {config}.")
 
 
 def _wait_until_ready(client: ServeSubmissionClient, url: str, console: Console, timeout_s: float) -> None:
@@ -190,4 +222,4 @@ def _say_ready(console: Console, url: str, settings: dict[str, Any], seconds: fl
         f"  curl -i {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'", soft_wrap=True
     )
     console.print(f"  curl {url}/v1/models")
-    console.print("Ctrl-C stops everything.")
+    console.print(f"Ctrl-C stops everything; kill -HUP {os.getpid()} reads the configuration again.")

@@ -183,3 +183,7 @@ def test_text_of_every_kind_is_text(small: pd.DataFrame, dtype: object) -> None:
     data = RoutingData(small.astype({"prompt": dtype, "expert": dtype}))
     assert data.texts == RoutingData(small).texts
     np.testing.assert_array_equal(data.quality(), RoutingData(small).quality())
+
+
+def test_a_subset_keeps_the_chosen_order_of_experts(data: RoutingData) -> None:
+    assert data.select(("small", "large")).subset("train").experts == ("small", "large")
