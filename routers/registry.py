@@ -7,22 +7,30 @@ from typing import Any, Literal
 
 from routers.base import Router
 from routers.errors import ParameterError
+from routers.methods.baselines import ConstantRouter, LengthRouter, RandomRouter
 from routers.methods.cluster import ClusterRouter
 from routers.methods.hybrid import HybridDetRouter, HybridProbRouter, HybridTransRouter
 from routers.methods.poly_bert import PolyBertRouter
 from routers.methods.routellm_bert import RouteLLMBertRouter
 from routers.methods.routellm_causal import RouteLLMCausalRouter
+from routers.methods.routellm_mf import MatrixFactorizationRouter
+from routers.methods.routellm_sw import SimilarityWeightedRouter
 
 __all__ = ["RouterInfo", "list_routers", "make_router"]
 
 _CLASSES: tuple[type[Router], ...] = (
     ClusterRouter,
+    ConstantRouter,
     HybridDetRouter,
     HybridProbRouter,
     HybridTransRouter,
+    LengthRouter,
     PolyBertRouter,
+    RandomRouter,
     RouteLLMBertRouter,
     RouteLLMCausalRouter,
+    MatrixFactorizationRouter,
+    SimilarityWeightedRouter,
 )
 _ROUTERS: dict[str, type[Router]] = {cls.name: cls for cls in _CLASSES}
 
