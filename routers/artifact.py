@@ -144,7 +144,8 @@ def _json(path: Path) -> Any:
         raise ArtifactError(f"{path} is not JSON, or only part of it: {AGAIN}.") from None
     try:
         json.loads(raw, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
+        _sum(fields)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not the JSON that was saved ({error}): {AGAIN}.") from None
     return fields
 
@@ -197,7 +198,7 @@ def _read(path: Path, most_bytes: int) -> bytes:
     return raw
 
 
-def _sum(fields: dict[str, Any]) -> str:
+def _sum(fields: Any) -> str:
     return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -21,6 +21,8 @@ __all__ = ["ClusterRouter"]
 
 _FARTHEST = 2.0
 """Largest distance of two vectors of unit length; prompts without a known word are put there."""
+_LEAST_LIMIT = 1e-3
+"""Nearer than this every prompt is near."""
 
 
 class ClusterRouter(ClusteringRouter):
@@ -66,7 +68,7 @@ class ClusterRouter(ClusteringRouter):
         n_clusters: Annotated[int, Field(ge=1, le=100_000)] | None = None,
         max_drop: Annotated[float, Field(ge=0, le=1)] | None = None,
         quantile: Annotated[float, Field(gt=0, le=1)] = 0.99,
-        temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1,
+        temperature: Annotated[float, Field(ge=1e-6, le=1e6)] = 0.1,
         features: FeatureSpec = "c-btm",
         side: list[str] | None = None,
         seed: Annotated[int, Field(ge=0, lt=2**32)] = 0,
@@ -101,7 +103,7 @@ class ClusterRouter(ClusteringRouter):
         self.quality_ = _means(nearest, data.quality(), n_clusters)
         self.count_ = np.bincount(nearest, minlength=n_clusters).astype(np.int64)
         self.choice_ = self._experts_of_clusters()
-        self.limit_ = max(float(np.quantile(distance.min(axis=1), self.quantile)), 1e-3)
+        self.limit_ = max(float(np.quantile(distance.min(axis=1), self.quantile)), _LEAST_LIMIT)
         self.novelty_limit_ = 1.0
         self.summary_ = {
             "training_prompts": len(x),
@@ -185,7 +187,7 @@ class ClusterRouter(ClusteringRouter):
         self.choice_ = checked_tensor(state.tensors, "choice", np.int64, (n_clusters,))
         self.count_ = checked_tensor(state.tensors, "count", np.int64, (n_clusters,))
         in_range = (self.count_ >= 0).all() and ((self.choice_ >= 0) & (self.choice_ < n_experts)).all()
-        if self.limit_ <= 0 or not n_clusters or not in_range:
+        if not _LEAST_LIMIT <= self.limit_ <= 1 / _LEAST_LIMIT or not n_clusters or not in_range:
             raise ArtifactError("The cluster router's tables do not fit together: train and save it again.")
 
 

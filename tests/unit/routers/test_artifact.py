@@ -1,5 +1,6 @@
 """Saved routers, and what happens to those that are not what they seem."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,10 +14,10 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from routers import ArtifactError, Router, RoutingData, decide, load_router, make_router, save_router
-from routers.artifact import FORMAT_VERSION
+from routers.artifact import FORMAT_VERSION, MOST_BYTES
 
 JSON, TENSORS = "router.json", "router.safetensors"
 
@@ -39,17 +40,25 @@ def edit(saved: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change router.json as a forger would, with a matching sum."""
     fields = orjson.loads((saved / JSON).read_bytes())
     change(fields)
+    edit_to(saved, fields)
+
+
+def edit_to(saved: Path, fields: dict[str, Any]) -> None:
     fields.pop("sha256", None)
     total = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
     (saved / JSON).write_bytes(orjson.dumps({**fields, "sha256": total}))
 
 
-def forge(saved: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Replace the tensors as a forger would, with matching sums."""
-    save_file(tensors, saved / TENSORS)
-    blob = (saved / TENSORS).read_bytes()
+def put(saved: Path, blob: bytes) -> None:
+    """Replace the tensor file by any bytes, with matching sums."""
+    (saved / TENSORS).write_bytes(blob)
     sums = {"bytes": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
     edit(saved, lambda fields: fields.update(tensors=sums))
+
+
+def forge(saved: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Replace the tensors as a forger would, with matching sums."""
+    put(saved, save(tensors))
 
 
 def test_router_json_says_what_it_is(saved: Path) -> None:
@@ -207,9 +216,7 @@ def test_nothing_runs(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     blobs = [pickle.dumps(Bomb()), struct.pack("<Q", 2**62) + b"{}", b"", b"\x00" * 64]
     for blob in blobs:
-        (saved / TENSORS).write_bytes(blob)
-        sums = {"bytes": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
-        edit(saved, lambda fields, sums=sums: fields.update(tensors=sums))
+        put(saved, blob)
         with pytest.raises(ArtifactError, match="not a safetensors file"):
             load_router(saved)
     (saved / JSON).write_bytes(pickle.dumps(Bomb()))
@@ -223,3 +230,162 @@ def test_other_files_beside_it_do_not_matter(saved: Path) -> None:
     moved = saved.parent / "moved"
     shutil.move(saved, moved)
     assert decide(load_router(moved), "What is 1 + 2 ?").expert
+
+
+@pytest.mark.parametrize(
+    "text", ['{"kind": NaN}', '{"kind": Infinity}', '{"kind": 1e999}', '{"a": "\\ud800"}', "{} {}"]
+)
+def test_json_that_readers_understand_differently(saved: Path, text: str) -> None:
+    (saved / JSON).write_text(text)
+    with pytest.raises(ArtifactError, match="not JSON"):
+        load_router(saved)
+
+
+def test_a_key_twice(saved: Path) -> None:
+    text = (saved / JSON).read_text()
+    for key in ("name", "threshold"):
+        first = next(line for line in text.splitlines() if f'"{key}"' in line)
+        (saved / JSON).write_text(text.replace(first, f"{first}\n{first}"))
+        with pytest.raises(ArtifactError, match=f"has the key '{key}' twice"):
+            load_router(saved)
+
+
+@pytest.mark.parametrize("depth", [500, 5000, 1_000_000])
+def test_nested_too_deep(saved: Path, depth: int) -> None:
+    raw = (saved / JSON).read_text().replace('"summary": {', f'"summary": {{"deep": {"[" * depth}{"]" * depth}, ', 1)
+    (saved / JSON).write_text(raw)
+    with pytest.raises(ArtifactError, match=r"router\.json"):
+        load_router(saved)
+
+
+def test_large_numbers(saved: Path) -> None:
+    for number in ("9" * 30, "1" + "0" * 5000):
+        raw = (saved / JSON).read_text().replace('"summary": {', f'"summary": {{"large": {number}, ', 1)
+        (saved / JSON).write_text(raw)
+        with pytest.raises(ArtifactError, match=r"router\.json"):
+            load_router(saved)
+
+
+def safetensors_file(header: object, data: bytes = b"", *, length: int | None = None) -> bytes:
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(raw) if length is None else length) + raw + data
+
+
+def entry(dtype: str, shape: list[int], start: int, end: int) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+HUGE = 2**40
+BOMBS = {
+    "header longer than the file": safetensors_file({}, length=2**20),
+    "header longer than memory": safetensors_file({}, length=2**63),
+    "header that is no JSON": safetensors_file(b"{" * 64),
+    "nested header": safetensors_file(b"[" * 50_000),
+    "shape larger than the data": safetensors_file({"a": entry("F32", [HUGE, 4], 0, 16)}, bytes(16)),
+    "shape that overflows": safetensors_file({"a": entry("F32", [2**62, 2**62], 0, 16)}, bytes(16)),
+    "no elements of a huge shape": safetensors_file({"a": entry("F32", [0, 2**62, 2**62], 0, 0)}),
+    "offsets beyond the file": safetensors_file({"a": entry("F32", [HUGE], 0, 4 * HUGE)}),
+    "offsets backwards": safetensors_file({"a": entry("F32", [4], 16, 0)}, bytes(16)),
+    "tensors that overlap": safetensors_file({"a": entry("U8", [16], 0, 16), "b": entry("U8", [8], 8, 16)}, bytes(16)),
+    "bytes that belong to no tensor": safetensors_file({"a": entry("U8", [8], 0, 8)}, bytes(16)),
+    "negative shape": safetensors_file({"a": entry("U8", [-8], 0, 8)}, bytes(8)),
+    "Python objects": safetensors_file({"a": entry("O", [1], 0, 8)}, bytes(8)),
+    "a dtype that numpy lacks": safetensors_file({"a": entry("F8_E4M3", [8], 0, 8)}, bytes(8)),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_tensor_files_that_lie_about_their_size(saved: Path, bomb: str) -> None:
+    put(saved, BOMBS[bomb])
+    with pytest.raises(ArtifactError, match=r"safetensors|lacks the tensor"):
+        load_router(saved)
+
+
+def test_tensors_of_other_kinds_of_numbers(saved: Path) -> None:
+    good = load_file(saved / TENSORS)
+    name = next(name for name, tensor in good.items() if tensor.dtype == np.float32)
+    for dtype in (np.float64, np.complex64, np.bool_, np.uint8):
+        forge(saved, {**good, name: good[name].astype(dtype)})
+        with pytest.raises(ArtifactError, match="not float32"):
+            load_router(saved)
+    nan = good[name].copy()
+    nan.flat[0] = np.nan
+    forge(saved, {**good, name: nan})
+    with pytest.raises(ArtifactError, match="not finite"):
+        load_router(saved)
+
+
+def test_tensors_that_nobody_asks_for_do_not_matter(saved: Path) -> None:
+    before = load_router(saved).predict_quality(["What is 1 + 2 ?"])
+    names = ["../../etc/passwd", "/etc/passwd", "__class__", "members.0.x", ""]
+    forge(saved, {**load_file(saved / TENSORS), **{name: np.zeros(3, np.float32) for name in names}})
+    np.testing.assert_array_equal(load_router(saved).predict_quality(["What is 1 + 2 ?"]), before)
+
+
+@pytest.mark.parametrize(
+    "name", ["../cluster", "/etc/passwd", "cluster\x00", "routers.methods.cluster", "__init__", ""]
+)
+def test_router_names_are_no_paths_or_modules(saved: Path, name: str) -> None:
+    edit(saved, lambda fields: fields.update(name=name))
+    with pytest.raises(ArtifactError, match="There is no router"):
+        load_router(saved)
+
+
+@pytest.mark.parametrize("file", [JSON, TENSORS])
+def test_what_is_no_ordinary_file(saved: Path, file: str) -> None:
+    (saved / file).rename(saved / "kept")
+    (saved / file).mkdir()
+    with pytest.raises(ArtifactError, match=f"{file} cannot be read"):
+        load_router(saved)
+    (saved / file).rmdir()
+    os.mkfifo(saved / file)
+    with pytest.raises(ArtifactError, match="not an ordinary file"):
+        load_router(saved)
+    for target, message in (
+        ("/dev/zero", "not an ordinary file"),
+        ("nowhere", "cannot be read"),
+        (file, "cannot be read"),
+    ):
+        (saved / file).unlink()
+        (saved / file).symlink_to(target)
+        with pytest.raises(ArtifactError, match=message):
+            load_router(saved)
+
+
+def test_links_to_files_are_followed_and_checked(saved: Path) -> None:
+    (saved / TENSORS).rename(saved / "blob")
+    (saved / TENSORS).symlink_to("blob")
+    assert decide(load_router(saved), "What is 1 + 2 ?").expert
+    (saved / TENSORS).unlink()
+    (saved / TENSORS).symlink_to("/etc/passwd")
+    with pytest.raises(ArtifactError, match="bytes, not") as raised:
+        load_router(saved)
+    assert "root:" not in str(raised.value)
+
+
+def test_too_large_is_not_even_read(saved: Path) -> None:
+    os.truncate(saved / TENSORS, MOST_BYTES + 1)
+    with pytest.raises(ArtifactError, match=f"larger than the {MOST_BYTES} bytes"):
+        load_router(saved)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, child in inner for place in places(child, (*path, key)))]
+
+
+def test_no_value_makes_anything_but_an_artifact_error(saved: Path) -> None:
+    """Whatever single value of `router.json` is forged: the router loads and answers, or is refused."""
+    good = (saved / JSON).read_bytes()
+    for path in places(orjson.loads(good))[1:]:
+        if path[0] in ("sha256", "summary"):
+            continue
+        for value in (None, -1, 2**63, 1e300, "x", [], {}, [[]], {"name": "cluster"}, True):
+            fields = orjson.loads(good)
+            holder = fields
+            for key in path[:-1]:
+                holder = holder[key]
+            holder[path[-1]] = value
+            edit_to(saved, fields)
+            with contextlib.suppress(ArtifactError):
+                load_router(saved).predict(["What is 1 + 2 ?"])
