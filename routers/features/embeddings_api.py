@@ -29,6 +29,7 @@ _MOST_CONNECTIONS = 256
 _PASSING = {408, 409, 425, 429}
 _OFF_LOOP_BYTES = 256 * 1024
 _MOST_SAID = 200
+_TOO_LARGE = 1e15
 
 
 class EmbeddingsClient:
@@ -160,21 +161,21 @@ class EmbeddingsClient:
         raise FeatureError(f"The embeddings endpoint {self._url} {problems[-1]}")
 
     def _read(self, content: bytes, n_texts: int) -> FloatArray:
-        """Embeddings from the body of an answer, (n_texts, n_dimensions), in the order of the texts."""
+        """Embeddings from the body of an answer, (n_texts, n_dimensions) float32, in the order of the texts."""
         try:
             items = orjson.loads(content)["data"]
             ordered = sorted(items, key=lambda item: item["index"])
             if [item["index"] for item in ordered] != list(range(n_texts)):
                 raise ValueError
-            embeddings = np.array([item["embedding"] for item in ordered], dtype=np.float32)
-            if embeddings.ndim != 2 or not embeddings.shape[1] or not np.isfinite(embeddings).all():
+            embeddings = np.array([item["embedding"] for item in ordered], dtype=np.float64)
+            if embeddings.ndim != 2 or not embeddings.shape[1] or not (np.abs(embeddings) < _TOO_LARGE).all():
                 raise ValueError
         except (ValueError, TypeError, KeyError):
             raise FeatureError(
                 f"The embeddings endpoint {self._url} answered with something else than {n_texts} embeddings: see "
                 f"whether the URL and the model are right ({_said(content)})"
             ) from None
-        return embeddings
+        return embeddings.astype(np.float32)
 
 
 def _wanted_pause_s(retry_after: str | None) -> float:
