@@ -9,8 +9,13 @@ from routers.base import Router
 from routers.errors import ParameterError
 from routers.methods.baselines import ConstantRouter, LengthRouter, RandomRouter
 from routers.methods.cluster import ClusterRouter
+from routers.methods.cluster_score import ClusterScoreRouter
+from routers.methods.ensemble import EnsembleNRouter, EnsembleRouter
+from routers.methods.hierarchical import HierarchicalRouter
 from routers.methods.hybrid import HybridDetRouter, HybridProbRouter, HybridTransRouter
 from routers.methods.poly_bert import PolyBertRouter
+from routers.methods.poly_knn import PolyKnnRouter
+from routers.methods.poly_mlp import PolyMlpRouter
 from routers.methods.routellm_bert import RouteLLMBertRouter
 from routers.methods.routellm_causal import RouteLLMCausalRouter
 from routers.methods.routellm_mf import MatrixFactorizationRouter
@@ -20,12 +25,18 @@ __all__ = ["RouterInfo", "list_routers", "make_router"]
 
 _CLASSES: tuple[type[Router], ...] = (
     ClusterRouter,
+    ClusterScoreRouter,
     ConstantRouter,
+    EnsembleRouter,
+    EnsembleNRouter,
+    HierarchicalRouter,
     HybridDetRouter,
     HybridProbRouter,
     HybridTransRouter,
     LengthRouter,
     PolyBertRouter,
+    PolyKnnRouter,
+    PolyMlpRouter,
     RandomRouter,
     RouteLLMBertRouter,
     RouteLLMCausalRouter,

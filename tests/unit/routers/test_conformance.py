@@ -32,7 +32,30 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hybrid-prob": [{}, {"encoder": tiny_encoder(), **{f"encoder_{name}": value for name, value in TUNING.items()}}],
     "hybrid-trans": [{}, {"head": "mlp", "max_epochs": 15}],
     "cluster": [{"n_clusters": 2, "fallback": "large"}, {"fallback": "large", "max_drop": 0.1}],
+    "cluster-score": [{}, {"n_clusters": 2, "top": 1, "alpha": 0.8, "shrinkage": 0.0}],
+    "ensemble": [
+        {"folds": 2, "members": [{"name": "hybrid-prob", "folds": 2}, {"name": "cluster-score"}]},
+        {
+            "method": "mean",
+            "weights": [2.0, 1.0],
+            "members": [{"name": "hybrid-prob", "folds": 2}, {"name": "cluster"}],
+        },
+    ],
+    "ensemble-n": [
+        {"folds": 2, "members": [{"name": "cluster-score"}, {"name": "hybrid-prob", "folds": 2}]},
+        {"method": "mean", "members": [{"name": "cluster", "n_clusters": 2}, {"name": "poly-knn"}]},
+    ],
+    "hierarchical": [
+        {"within": {"name": "hybrid-prob", "folds": 2}},
+        {
+            "first": {"name": "cluster-score", "n_clusters": 2},
+            "within": {"name": "hybrid-trans", "folds": 2},
+            "max_drop": 0.05,
+        },
+    ],
     "poly-bert": [{"encoder": tiny_encoder(), **TUNING}],
+    "poly-knn": [{"k": 20}, {"k": None, "cost_weight": 0.1}],
+    "poly-mlp": [{"max_epochs": 10}],
     "routellm-bert": [{"encoder": tiny_encoder(), **TUNING}],
     "routellm-causal": [{"model": tiny_causal(), **TUNING, "max_tokens": 128}],
     "constant": [{}, {"expert": "sums"}],
@@ -40,7 +63,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "routellm-mf": [FACTORS, {"battles": "all", **FACTORS}],
     "routellm-sw": [{}, {"battles": "all", "gamma": 30.0}],
 }
-POOLS = {"poly-bert": ["letters", "small", "sums"]}
+POOLS = dict.fromkeys(
+    ("cluster-score", "ensemble-n", "poly-bert", "poly-knn", "poly-mlp"), ("letters", "small", "sums")
+)
 """Experts for routers that would send everything to the large one, which is best at everything."""
 
 CASES = [
