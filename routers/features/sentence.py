@@ -251,6 +251,8 @@ def _check_modules(folder: Path) -> None:
         return
     try:
         modules = [(str(module["type"]), str(module["path"])) for module in orjson.loads(listed.read_bytes())]
+        if not modules:
+            raise ValueError
     except (ValueError, TypeError, KeyError):
         raise ParameterError(f"{listed} does not list the modules of an encoder: download the model again.") from None
     for kind, path in modules:
