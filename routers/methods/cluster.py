@@ -28,19 +28,17 @@ _LEAST_LIMIT = 1e-3
 class ClusterRouter(ClusteringRouter):
     """Sends a prompt to the expert of the nearest cluster.
 
-    Clusters are C-BTM's: `ClusterFeatures`, then `BalancedKMeans`. The expert of a cluster is the one with
-    the best mean quality on the training prompts nearest to it; of equals the cheaper. Novelty is the
-    distance to the nearest centroid over the distance that the share `quantile` of the training prompts keep
-    to: above 1.0 the prompt goes to the fallback. Predicted quality mixes the clusters' mean qualities with
-    C-BTM's weights, softmax(-d^2 / T).
+    Clusters are C-BTM's: `ClusterFeatures`, then `BalancedKMeans`. The expert of a cluster is the one with the best
+    mean quality on the training prompts nearest to it; of equals the cheaper. Novelty is the distance to the nearest
+    centroid over the distance that the share `quantile` of the training prompts keep to: above 1.0 the prompt goes to
+    the fallback. Predicted quality mixes the clusters' mean qualities with C-BTM's weights, softmax(-d^2 / T).
+    Confidence is the sum of these weights over the clusters whose expert is the chosen one.
 
     Args:
-        fallback: expert kept for prompts far from every cluster; None: no expert is set aside, and the one
-        with the
+        fallback: expert kept for prompts far from every cluster; None: no expert is set aside, and the one with the
             best mean quality takes them.
         n_clusters: number of clusters; None: one an expert (without the fallback), as C-BTM has it.
-        max_drop: a cluster whose best expert falls behind the fallback's mean quality by more than this goes
-        to the
+        max_drop: a cluster whose best expert falls behind the fallback's mean quality by more than this goes to the
             fallback; None: never.
         quantile: share of the training prompts that count as near.
         temperature: T of the weights (C-BTM: 0.1).
@@ -116,11 +114,12 @@ class ClusterRouter(ClusteringRouter):
         """Clusters stay; each one's mean qualities become those of old and new prompts together."""
         nearest = self._distances(np.asarray(self._rows_of(data))).argmin(axis=1)
         new, count = data.quality(), np.bincount(nearest, minlength=len(self.count_))
-        sums = self.quality_ * self.count_[:, None]
+        sums = self.quality_ * self.count_[:, None].astype(np.float64)
         np.add.at(sums, nearest, new)
         self.count_ = self.count_ + count
-        known = self.count_ > 0
-        self.quality_[known] = (sums[known] / self.count_[known, None]).astype(np.float32)
+        known = self.count_[:, None] > 0
+        means = np.divide(sums, self.count_[:, None], out=self.quality_.astype(np.float64), where=known)
+        self.quality_ = means.astype(np.float32)
         self.choice_ = self._experts_of_clusters()
         progress("experts", 1.0)
 
@@ -144,10 +143,12 @@ class ClusterRouter(ClusteringRouter):
         closeness = -(distance**2) / self.temperature
         weights = np.exp(closeness - closeness.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
-        nearest = distance.argmin(axis=1)
+        choice = self.choice_[distance.argmin(axis=1)]
+        agreed = (weights * (self.choice_ == choice[:, None])).sum(axis=1)
         return Prediction(
             quality=np.clip(weights @ self.quality_, 0.0, 1.0, dtype=np.float32),
-            choice=self.choice_[nearest],
+            choice=choice,
+            confidence=np.clip(agreed, 0.0, 1.0).astype(np.float32),
             novelty=(distance.min(axis=1) / self.limit_).astype(np.float32),
         )
 

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from routers import BalancedKMeans, ClusterFeatures, ParameterError, RoutingData
+from routers import BalancedKMeans, ClusterFeatures, ParameterError, RoutingData, load_router, save_router
 from routers.methods.cluster import ClusterRouter
 
 SUM, LETTERS, FAR = "What is 1 + 2 ?", "Sort the letters ABC in order", "zebra quagga"
@@ -41,6 +43,28 @@ def test_weights_are_the_softmax_of_squared_distances(router: ClusterRouter) -> 
     weight = np.exp(-(distance**2) / 0.1)
     expected = (weight / weight.sum()) @ router.quality_
     np.testing.assert_allclose(router.predict_quality([text])[0], expected, atol=1e-5)
+
+
+def test_confidence_is_the_weight_of_the_clusters_that_agree(data: RoutingData) -> None:
+    pool = data.select(["sums", "letters", "large"])
+    router = ClusterRouter(fallback="large", n_clusters=4).fit(pool)
+    for text in (SUM, LETTERS, "What is the sum of the letters ?"):
+        prediction = router.predict([text])
+        distance = router._distances(router.features_.transform([text]))[0].astype(float)
+        weight = np.exp(-(distance**2) / 0.1)
+        agreed = weight[router.choice_ == router.choice_[distance.argmin()]].sum() / weight.sum()
+        assert prediction.confidence is not None
+        assert prediction.confidence[0] == pytest.approx(agreed, abs=1e-5)
+
+
+def test_adapting_a_loaded_router_joins_the_means(router: ClusterRouter, data: RoutingData, tmp_path: Path) -> None:
+    save_router(router, tmp_path / "router")
+    loaded = load_router(tmp_path / "router")
+    assert isinstance(loaded, ClusterRouter)
+    loaded.adapt(RoutingData(data.select(router.experts_).frame.assign(quality=1.0)))
+    np.testing.assert_array_equal(loaded.count_, 2 * router.count_)
+    np.testing.assert_allclose(loaded.quality_, (router.quality_ + 1) / 2, atol=1e-6)
+    assert {loaded.experts_[i] for i in loaded.choice_} == {router.experts_[i] for i in router.choice_}
 
 
 def test_novelty_is_one_at_the_learned_quantile(router: ClusterRouter, data: RoutingData) -> None:
