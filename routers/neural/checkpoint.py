@@ -106,23 +106,17 @@ def load_checkpoint(source: str, task: Task, n_outputs: int, dropout: float | No
     Raises:
         ParameterError: it is not there, or is not a checkpoint of a kind that can be used.
     """
-    torch, transformers = needed()
-    options: dict[str, Any] = {"trust_remote_code": False}
-    auto = _auto_class(task)
+    _, transformers = needed()
     try:
         with _quiet():
-            stored, _ = transformers.PretrainedConfig.get_config_dict(source)
-            fields = {key: value for key, value in stored.items() if key not in _FOREIGN and key[0] != "_"}
-            config = build_config(fields, task, n_outputs)
-            set_dropout(config, dropout)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source, use_fast=True, **options)
+            config = _source_config(source, task, n_outputs)
+            _set_dropout(config, dropout)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
             if not tokenizer.is_fast:
-                raise ParameterError(
-                    f"The checkpoint {source!r} has no fast tokenizer: choose one with tokenizer.json."
-                )
+                raise ValueError("it has no fast tokenizer")
             if config.pad_token_id is None:
                 config.pad_token_id = tokenizer.pad_token_id or 0
-            model = auto.from_pretrained(source, config=config, use_safetensors=True, dtype=torch.float32, **options)
+            model = _source_model(source, config, task)
     except (OSError, ValueError, KeyError, ImportError, ArtifactError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ParameterError(
@@ -238,7 +232,36 @@ def restore_model(config: Any, task: Task, tensors: Mapping[str, NDArray[Any]], 
     return model
 
 
-def set_dropout(config: Any, dropout: float | None) -> None:
+def _source_config(source: str, task: Task, n_outputs: int) -> Any:
+    _, transformers = needed()
+    stored, _ = transformers.PretrainedConfig.get_config_dict(source)
+    if "quantization_config" in stored:
+        raise ValueError("its weights are quantised")
+    fields = {key: value for key, value in stored.items() if key not in _FOREIGN and key[0] != "_"}
+    return build_config(fields, task, n_outputs)
+
+
+def _source_model(source: str, config: Any, task: Task) -> Any:
+    """The checkpoint's model; only an encoder's head may be missing from it or be of another size."""
+    torch, _ = needed()
+    model, found = _auto_class(task).from_pretrained(
+        source,
+        config=config,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=task == "encoder",
+        output_loading_info=True,
+    )
+    lacking = {*found["missing_keys"], *(one[0] for one in found["mismatched_keys"])}
+    if task == "encoder":
+        lacking = {name for name in lacking if name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name}
+    if lacking:
+        raise ValueError(f"it lacks the weights {sorted(lacking)[0]!r}, or they are of another size")
+    return model
+
+
+def _set_dropout(config: Any, dropout: float | None) -> None:
     """Replace the dropout probabilities that a configuration has; None leaves them."""
     for name in _DROPOUTS:
         if dropout is not None and hasattr(config, name):
@@ -246,7 +269,7 @@ def set_dropout(config: Any, dropout: float | None) -> None:
 
 
 def _check_tensor(name: str, tensor: NDArray[Any], like: Any) -> None:
-    _, floating = str(like.dtype).removeprefix("torch."), like.is_floating_point()
+    floating = like.is_floating_point()
     allowed = ("float16", "float32") if floating else (str(like.dtype).removeprefix("torch."),)
     if tensor.dtype.name not in allowed or tensor.shape != tuple(like.shape):
         raise ArtifactError(

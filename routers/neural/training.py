@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers.base import Progress
+from routers.errors import ParameterError
 from routers.learning.augment import augment
 from routers.neural.checkpoint import needed
 
@@ -137,34 +138,29 @@ def tune(
 
     Returns:
         What happened, as JSON values: `epochs`, `best_epoch`, `steps`, `held_out_loss` of each epoch.
+
+    Raises:
+        ParameterError: the weights grew beyond all numbers.
     """
     run = _Run(model, logits_of, heads, settings)
     rng = np.random.default_rng(settings.seed)
     held, rows = _split(len(texts), settings.held_out, rng)
-    plan = min(settings.epochs * math.ceil(len(rows) / settings.batch_size), settings.max_steps or 2**62)
-    run.plan(plan)
+    run.plan(min(settings.epochs * math.ceil(len(rows) / settings.batch_size), settings.max_steps or 2**62))
     ids = read(texts)
-    losses = [run.loss(ids, targets, held)] if held and trained else []
-    best, best_epoch, epoch = (run.weights(), 0, 0) if losses else (None, 0, 0)
+    watch = _Watch(run, ids, targets, held)
+    if trained:
+        watch.look(0)
+    epoch = 0
     for epoch in range(1, settings.epochs + 1):
         progress(f"fine-tuning, epoch {epoch} of {settings.epochs}", (epoch - 1) / settings.epochs)
         if change is not None:
             changed = read([change(text, rng) for text in texts])
         run.epoch(ids if change is None else changed, targets, rng.permutation(rows).tolist())
-        if held:
-            losses.append(run.loss(ids, targets, held))
-            if losses[-1] <= min(losses):
-                best, best_epoch = run.weights(), epoch
-        if run.steps >= plan or (held and epoch - best_epoch >= settings.patience):
+        watch.look(epoch)
+        if run.steps >= run.n_steps or epoch - watch.best_epoch >= settings.patience:
             break
-    if best is not None:
-        model.load_state_dict(best)
-    return {
-        "epochs": epoch,
-        "best_epoch": best_epoch if held else epoch,
-        "steps": run.steps,
-        "held_out_loss": losses,
-    }
+    watch.take_best()
+    return {"epochs": epoch, "best_epoch": watch.best_epoch, "steps": run.steps, "held_out_loss": watch.losses}
 
 
 def _split(n: int, held_out: float, rng: np.random.Generator) -> tuple[list[int], list[int]]:
@@ -223,9 +219,45 @@ class _Run:
         """A copy of the weights as they are."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
 
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(self.torch.isfinite(weight).all()) for weight in self.model.parameters())
+
     def _losses(self, ids: Sequence[Sequence[int]], targets: NDArray[np.float64], group: list[int]) -> Any:
         want = self.torch.from_numpy(targets[group].astype(np.float32)).to(self.device)
         half = self.torch.autocast("cuda", dtype=self.torch.bfloat16) if self.device.type == "cuda" else nullcontext()
         with half:
             logits = self.logits_of([ids[place] for place in group])
         return losses_of(logits, want, self.heads)
+
+
+class _Watch:
+    """The loss on held-out texts, and the weights with which it was least; the last ones where none are held out."""
+
+    def __init__(self, run: _Run, ids: Sequence[Sequence[int]], targets: NDArray[np.float64], held: list[int]) -> None:
+        self.run, self.ids, self.targets, self.held = run, ids, targets, held
+        self.losses: list[float] = []
+        self.best_epoch = 0
+        self.best: dict[str, Any] | None = None
+        self.least = math.inf
+
+    def look(self, epoch: int) -> None:
+        """Take note of the weights after an epoch."""
+        if not self.held:
+            self.best_epoch = epoch
+            return
+        self.losses.append(self.run.loss(self.ids, self.targets, self.held))
+        if self.losses[-1] <= self.least and math.isfinite(self.losses[-1]):
+            self.least, self.best_epoch, self.best = self.losses[-1], epoch, self.run.weights()
+
+    def take_best(self) -> None:
+        """Give the model the best weights.
+
+        Raises:
+            ParameterError: there are none, or they are no numbers.
+        """
+        if self.best is not None:
+            self.run.model.load_state_dict(self.best)
+        if (self.held and self.best is None) or not self.run.finite():
+            rate = self.run.settings.learning_rate
+            raise ParameterError(f"Fine-tuning with the learning rate {rate} diverged: choose a lower one.")

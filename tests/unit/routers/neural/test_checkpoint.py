@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,38 @@ def test_code_that_comes_with_a_checkpoint_is_not_run(tiny_encoder_path: str, tm
     model, _ = load_checkpoint(str(folder), "encoder", 2, None)
     assert type(model) is transformers.BertForSequenceClassification
     assert not (tmp_path / "was-run").exists()
+
+
+def changed_copy(source: str, folder: Path, **changes: Any) -> str:
+    shutil.copytree(source, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return str(folder)
+
+
+def test_weights_that_are_missing_are_not_made_up(
+    tiny_encoder_path: str, tiny_causal_path: str, tmp_path: Path
+) -> None:
+    for task, source in (("encoder", tiny_encoder_path), ("causal", tiny_causal_path)):
+        deeper = changed_copy(source, tmp_path / f"deeper-{task}", num_hidden_layers=2)
+        with pytest.raises(ParameterError, match=r"lacks the weights '.*1\."):
+            load_checkpoint(deeper, task, 2, None)
+        wider = changed_copy(source, tmp_path / f"wider-{task}", intermediate_size=128)
+        with pytest.raises(ParameterError, match="cannot be used"):
+            load_checkpoint(wider, task, 2, None)
+        packed = changed_copy(source, tmp_path / f"packed-{task}", quantization_config={"quant_method": "gptq"})
+        with pytest.raises(ParameterError, match="quantised"):
+            load_checkpoint(packed, task, 2, None)
+
+
+def test_a_head_for_other_labels_is_replaced(tiny_encoder_path: str, tmp_path: Path) -> None:
+    first, _ = load_checkpoint(tiny_encoder_path, "encoder", 5, None)
+    first.save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(tiny_encoder_path) / name, tmp_path)
+    second, _ = load_checkpoint(str(tmp_path), "encoder", 2, None)
+    assert second.classifier.weight.shape == (2, 32)
+    assert torch.equal(second.bert.pooler.dense.weight, first.bert.pooler.dense.weight)
 
 
 def test_missing_checkpoints(tmp_path: Path) -> None:

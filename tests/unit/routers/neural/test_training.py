@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from routers import ParameterError
 from routers.learning.augment import augment
 from routers.neural.training import Head, Tuning, _Run, batches, losses_of, noise, tune
 
@@ -91,6 +92,15 @@ def test_a_trained_model_stays_where_nothing_is_better() -> None:
     assert happened["best_epoch"] == 0
     assert len(happened["held_out_loss"]) == happened["epochs"] + 1
     assert not bag.weights.weight.any()
+
+
+@pytest.mark.parametrize("held_out", [0.0, 0.2])
+def test_training_that_diverges_is_refused(held_out: float) -> None:
+    texts, labels = random_labels()
+    bag = Bag()
+    torch.nn.init.constant_(bag.weights.weight, np.inf)
+    with pytest.raises(ParameterError, match=r"learning rate 0\.1 diverged"):
+        run(texts, labels, bag, epochs=3, batch_size=8, learning_rate=0.1, held_out=held_out)
 
 
 def test_few_texts_are_all_learned_from() -> None:
