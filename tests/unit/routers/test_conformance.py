@@ -29,7 +29,12 @@ from .conftest import make_frame
 TUNING: dict[str, Any] = {"epochs": 6, "batch_size": 16, "learning_rate": 5e-3, "max_tokens": 48}
 FACTORS: dict[str, Any] = {"learning_rate": 1e-2, "max_epochs": 12, "dim": 32, "batch_size": 32, "folds": 2}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "hybrid-prob": [{}, {"encoder": tiny_encoder(), **{f"encoder_{name}": value for name, value in TUNING.items()}}],
+    "hybrid-prob": [
+        {},
+        {"encoder": tiny_encoder(), **{f"encoder_{name}": value for name, value in TUNING.items()}},
+        {"features": "tfidf-svd"},
+        {"features": "tfidf-svd:32", "side": ["domain"]},
+    ],
     "hybrid-trans": [{}, {"head": "mlp", "max_epochs": 15}],
     "cluster": [{"n_clusters": 2, "fallback": "large"}, {"fallback": "large", "max_drop": 0.1}],
     "cluster-score": [{}, {"n_clusters": 2, "top": 1, "alpha": 0.8, "shrinkage": 0.0}],
