@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from routers.learning.heads import HeadSettings, ProbabilityHead
 from routers.methods.members import (
     CompositeRouter,
     MemberSpec,
+    copy_of,
     make_member,
     member_state,
     prompts_at,
@@ -96,37 +97,51 @@ class CombiningRouter(CompositeRouter):
             raise ParameterError("Give each member one weight, not all of them 0.")
 
     def _fit(self, data: RoutingData, progress: Progress) -> None:
-        targets = self._targets(data)
-        fold = _folds_by_text(data.texts, self.folds, self.seed) if self.method == "stack" else None
-        n_folds = 0 if fold is None else int(fold.max()) + 1
-        self.stacker_ = None
-        end = 1 / (n_folds + 1)
+        fold = self._folds(data)
+        end = 1.0 if fold is None else 1 / (int(fold.max()) + 2)
+        self.members_, self.stacker_ = [], None
         self.members_ = self._trained(data, share_of(progress, 0.0, end))
         self._check_coverage()
         if fold is not None:
-            held_out = np.empty((len(targets), len(self.members_), targets.shape[1]), dtype=np.float32)
-            for k in range(n_folds):
-                rest, part = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-                watch = share_of(progress, end * (k + 1), end * (k + 2))
-                members = self._trained(prompts_at(data, rest), watch, self.members_)
-                held_out[part] = self._outputs(members, _asked(members, prompts_at(data, part)))
-            self.stacker_ = ProbabilityHead().fit(self._logits(held_out), targets, self._settings(), _to_nobody)
+            held_out = self._held_out(data, fold, self._trained, share_of(progress, end, 1.0))
+            # No folds: the regression on held-out predictions is their calibration already.
+            self.stacker_ = ProbabilityHead().fit(held_out, self._targets(data), self._settings(0), _to_nobody)
         self.summary_ = {"members": [member.name for member in self.members_], "stacked": fold is not None}
-        progress("stacking" if n_folds else "members", 1.0)
+        progress("members", 1.0)
 
     def _adapt(self, data: RoutingData, progress: Progress) -> None:
-        """Every member adapts. A stack first adapts to what the members say of the new prompts before they do.
+        """Every member adapts, and a stack to what members that adapted without a prompt say of it, as in training.
 
-        Those predictions are of prompts that the members have not learned from, as in training; the stack's weights
-        are held near the old ones, as `ProbabilityHead.adapt` says.
+        Its weights are held near the old ones, as `ProbabilityHead.adapt` says; they stay where the new prompts have
+        fewer than 20 different texts.
         """
-        if self.stacker_ is not None:
-            outputs = self._outputs(self.members_, _asked(self.members_, data))
-            self.stacker_.adapt(self._logits(outputs), self._targets(data), self._settings(), _to_nobody)
-        for place, member in enumerate(self.members_):
-            watch = share_of(progress, place / len(self.members_), (place + 1) / len(self.members_))
-            member.adapt(data, watch)
+        fold = None if self.stacker_ is None else self._folds(data)
+        start = 0.0
+        if self.stacker_ is not None and fold is not None:
+            start = 1 - 1 / (int(fold.max()) + 2)
+            held_out = self._held_out(data, fold, self._adapted_copies, share_of(progress, 0.0, start))
+            self.stacker_.adapt(held_out, self._targets(data), self._settings(self.folds), _to_nobody)
+        self._adapt_all(self.members_, data, share_of(progress, start, 1.0))
         progress("members", 1.0)
+
+    def _folds(self, data: RoutingData) -> NDArray[np.int64] | None:
+        return _folds_by_text(data.texts, self.folds, self.seed) if self.method == "stack" else None
+
+    def _held_out(
+        self,
+        data: RoutingData,
+        fold: NDArray[np.int64],
+        learn: Callable[[RoutingData, Progress], list[Router]],
+        progress: Progress,
+    ) -> FloatArray:
+        """Inputs of the stack for each prompt, from members that learned without its fold."""
+        n_folds = int(fold.max()) + 1
+        held_out = np.empty((len(fold), int(self._says().sum())), dtype=np.float32)
+        for k in range(n_folds):
+            rest, part = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+            members = learn(prompts_at(data, rest), share_of(progress, k / n_folds, (k + 1) / n_folds))
+            held_out[part] = self._logits(self._outputs(members, _asked(members, prompts_at(data, part))))
+        return held_out
 
     def _predict(self, prompts: Sequence[str]) -> Prediction:
         return self._combined([member.predict(prompts) for member in self.members_])
@@ -184,22 +199,30 @@ class CombiningRouter(CompositeRouter):
     def _weights(self) -> FloatArray:
         return np.array(self.weights or [1.0] * len(self.member_specs()), dtype=np.float32)
 
-    def _settings(self) -> HeadSettings:
-        # Held-out predictions need no calibration of their own: the regression on them is one.
-        return HeadSettings(kind="linear", C=self.C, folds=0, seed=self.seed)
+    def _settings(self, folds: int) -> HeadSettings:
+        return HeadSettings(kind="linear", C=self.C, folds=folds, seed=self.seed)
 
     def _unfitted(self) -> list[Router]:
         return [make_member(spec, {"seed": self.seed}) for spec in self.member_specs()]
 
-    def _trained(self, data: RoutingData, progress: Progress, like: Sequence[Router] = ()) -> list[Router]:
-        """Members trained on the data, two-model routers between the experts of those that they are to be like."""
+    def _trained(self, data: RoutingData, progress: Progress) -> list[Router]:
+        """Members that learned from the data; between the same two experts as those that there are, if any."""
         members = self._unfitted()
-        for member, other in zip(members, like, strict=False):
+        for member, other in zip(members, self.members_, strict=False):
             if isinstance(other, TwoModelRouter):
                 member.set_params(small=other.small_, large=other.large_)
         for place, member in enumerate(members):
             member.fit(data, share_of(progress, place / len(members), (place + 1) / len(members)))
         return members
+
+    def _adapted_copies(self, data: RoutingData, progress: Progress) -> list[Router]:
+        members = [copy_of(member) for member in self.members_]
+        self._adapt_all(members, data, progress)
+        return members
+
+    def _adapt_all(self, members: Sequence[Router], data: RoutingData, progress: Progress) -> None:
+        for place, member in enumerate(members):
+            member.adapt(data, share_of(progress, place / len(members), (place + 1) / len(members)))
 
     def state(self) -> RouterState:
         """What was learned, for saving."""

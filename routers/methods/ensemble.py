@@ -51,7 +51,7 @@ class EnsembleRouter(CombiningRouter, TwoModelRouter):
     name: ClassVar[str] = "ensemble"
     paper: ClassVar[str] = "Stacked generalization, Wolpert, Neural Networks 5, 1992"
     describes: ClassVar[str] = "The mean of several two-model routers, or a regression stacked on them."
-    defaults: ClassVar[tuple[str, ...]] = ("hybrid-prob", "hybrid-trans")
+    defaults: ClassVar[tuple[str, ...]] = ("hybrid-prob", "routellm-sw", "length")
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "MOST_MEMBERS",
     "CompositeRouter",
     "MemberSpec",
+    "copy_of",
     "make_member",
     "member_state",
     "prompts_at",
@@ -88,6 +90,12 @@ def make_member(spec: MemberSpec, defaults: Mapping[str, Any] | None = None) -> 
     names = router.parameter_names()
     fitting = {key: value for key, value in (defaults or {}).items() if key in names and key not in given}
     return router.set_params(**fitting)
+
+
+def copy_of(router: Router) -> Router:
+    """A trained router that learns on without changing this one; made as a saved one is loaded."""
+    fields, tensors = describe(router)
+    return rebuild(Description.parse(deepcopy(fields)), {name: tensor.copy() for name, tensor in tensors.items()})
 
 
 def member_state(members: Sequence[Router | None]) -> tuple[list[dict[str, Any] | None], dict[str, NDArray[Any]]]:
