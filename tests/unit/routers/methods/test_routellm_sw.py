@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from routers import ArtifactError, ParameterError, RoutingData, make_router
+from routers import ArtifactError, DataError, ParameterError, RoutingData, make_router
 from routers.base import RouterState
 from routers.features import unit_rows
 from routers.learning.labels import relaxed_labels
@@ -12,8 +12,8 @@ from routers.methods.routellm_sw import SimilarityWeightedRouter
 
 EASY = ["What is 3 + 4 ?", "Sort the letters QWE in order"]
 HARD = ["What is 3 + 4 + 5 + 6 + 7 + 8 + 9 + 1 + 2 ?", "Sort the letters QWERTYUIO in order"]
-# The same method by the book, at the speed that RouteLLM's paper gives for it, times a hundred.
 LEAST_DECISIONS_PER_S = 290
+"""A hundred times what RouteLLM's paper gives for this method."""
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,6 @@ def test_the_score_is_that_of_a_logistic_regression_over_all_battles(
     router: SimilarityWeightedRouter, data: RoutingData
 ) -> None:
     small, large = data.samples("small"), data.samples("large")
-    won = ((large > small[:, [0]]).sum(axis=1), (large < small[:, [0]]).sum(axis=1))
-    assert won[0].sum() > won[1].sum()
     wins = (1 + relaxed_labels(large, small) - relaxed_labels(small, large)) / 2
     for text in EASY + HARD:
         weights = omega(router, data, text)
@@ -114,7 +112,7 @@ def test_a_gap_of_a_third_expert_matters_only_if_it_fights(data: RoutingData) ->
     frame = data.frame
     gap = RoutingData(frame[~((frame["prompt_id"] == "p7") & (frame["expert"] == "sums"))])
     SimilarityWeightedRouter().fit(gap)
-    with pytest.raises(Exception, match="'p7' has no answer of expert 'sums'"):
+    with pytest.raises(DataError, match="'p7' has no answer of expert 'sums'"):
         SimilarityWeightedRouter(battles="all").fit(gap)
 
 
@@ -162,7 +160,7 @@ def test_damaged_states_are_refused(router: SimilarityWeightedRouter) -> None:
             wrong.restore(RouterState(state.features, calibration, tensors))
 
 
-def test_a_hundred_times_the_papers_speed_on_as_many_prompts_as_mmlu_pro(router: SimilarityWeightedRouter) -> None:
+def test_a_hundred_times_the_papers_speed_on_as_many_prompts_as_mmlu_pro() -> None:
     n, rng = 12_032, np.random.default_rng(0)
     large = SimilarityWeightedRouter()
     large.rows_ = unit_rows(rng.normal(size=(n, 128)).astype(np.float32))
