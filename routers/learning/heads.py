@@ -51,9 +51,10 @@ class HeadSettings:
 class ProbabilityHead:
     """Sigmoid outputs on features; binary cross-entropy against soft labels.
 
-    Calibration is Platt's, cross-fitted: each fold is scored by a head trained on the others (which for the
-    MLP also stops on that fold), and one slope and offset an output are fitted to these held-out logits. The
-    head that is kept learns from all rows, the MLP for as many epochs as the folds needed on average.
+    Calibration is Platt's (1999, with his targets short of 0 and 1), cross-fitted: each fold is scored by a head
+    trained on the others (which for the MLP also stops on that fold), and one slope and offset an output are fitted
+    to these held-out logits. The head that is kept learns from all rows, the MLP for as many epochs as the folds
+    needed on average.
     """
 
     def __init__(self) -> None:
@@ -102,7 +103,7 @@ class ProbabilityHead:
         self.slope, self.offset = np.ones(n_outputs, np.float32), np.zeros(n_outputs, np.float32)
         if n_folds:
             for output in range(n_outputs):
-                weight, bias = logistic(held_out[:, [output]], y[:, output], 1e6)
+                weight, bias = logistic(held_out[:, [output]], _platt_targets(y[:, output]), 1e6)
                 self.slope[output], self.offset[output] = max(float(weight[0]), 1e-3), bias
         progress("training on all rows", 1.0)
         return self
@@ -161,6 +162,13 @@ class ProbabilityHead:
         self.slope = checked_tensor(tensors, "head.slope", np.float32, (n_outputs,))
         self.offset = checked_tensor(tensors, "head.offset", np.float32, (n_outputs,))
         return self
+
+
+def _platt_targets(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Labels (n,) as far from 0 and 1 as so many of them warrant, so that what is told apart stays finite."""
+    most, least = (y.sum() + 1) / (y.sum() + 2), 1 / ((1 - y).sum() + 2)
+    targets: NDArray[np.float64] = least + y * (most - least)
+    return targets
 
 
 def _folds(n: int, settings: HeadSettings) -> Folds:

@@ -196,3 +196,11 @@ def test_copies_of_held_out_rows_do_not_leak_into_the_calibration() -> None:
     y = (rng.random((120, 1)) < 0.5).astype(float)
     head = ProbabilityHead().fit(x, y, HeadSettings(C=100.0), no_progress, (x, np.arange(120)))
     assert head.slope[0] < 0.2, "labels are noise, and held-out scores must show it"
+
+
+def test_calibration_of_what_is_told_apart_stays_within_what_the_rows_warrant() -> None:
+    x = np.repeat([[-1.0], [1.0]], 49, axis=0).astype(np.float32)
+    y = np.repeat([[0.0], [1.0]], 49, axis=0)
+    head = ProbabilityHead().fit(x, y, HeadSettings(), no_progress)
+    # Platt's targets for 49 of each: 1/51 and 50/51.
+    np.testing.assert_allclose(head.predict(x)[[0, -1], 0], [1 / 51, 50 / 51], atol=0.005)
