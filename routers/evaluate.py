@@ -91,7 +91,7 @@ def evaluate(
         known = ", ".join(router.experts_)
         raise ParameterError(f"The reference {reference!r} is unknown to the router: it knows {known}.")
     quality, cost = _labels(router, data)
-    prediction = router.predict(data.texts)
+    prediction = router.predict(_inputs(router, data))
     chosen = [choose(router, prediction, row, policy).expert for row in range(len(quality))]
     column = np.array([router.experts_.index(expert) for expert in chosen])
     rows = np.arange(len(column))
@@ -124,7 +124,7 @@ def sweep_thresholds(
     if not 0 < confidence < 1 or n_resamples < 1:
         raise ParameterError("Bounds need a confidence between 0 and 1, and at least 1 resample.")
     quality, cost = _labels(router, data)
-    score = router.predict_large_needed(data.texts)
+    score = router.predict_large_needed(_inputs(router, data))
     steps = np.quantile(score, np.linspace(0, 1, _MOST_THRESHOLDS))
     thresholds = np.unique(np.round([0.0, *steps, 1.0], 4))
     to_large = score[:, None] >= thresholds
@@ -154,6 +154,11 @@ def choose_threshold(points: Sequence[ThresholdPoint], max_drop: float = 0.01) -
     if not within:
         raise ParameterError(f"No threshold keeps the quality drop within {max_drop:g}: allow 0 or more.")
     return max(within, key=lambda point: (point.cost_advantage, -point.threshold))
+
+
+def _inputs(router: Router, data: RoutingData) -> list[str]:
+    """The prompts, with the side information that the router reads."""
+    return data.inputs(getattr(router, "side", None))
 
 
 def _labels(router: Router, data: RoutingData) -> tuple[FloatArray, FloatArray]:

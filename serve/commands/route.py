@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from routers import Decision, Policy, decide, load_router
+from routers import Decision, ParameterError, Policy, Prompt, decide, load_router
+from routers.prompt import SideValue
 
 __all__ = ["route"]
 
@@ -25,6 +26,19 @@ def route(
     ] = None,
     budget: Annotated[float | None, typer.Option(help="Most that an answer may cost on average.")] = None,
     experts: Annotated[str | None, typer.Option(help="Allowed experts, separated by commas.")] = None,
+    quality_cost: Annotated[
+        float | None, typer.Option(help="Quality that the dearest answer must gain to be worth it.")
+    ] = None,
+    novelty: Annotated[
+        float | None, typer.Option(help="Novelty above which the fallback expert answers; 1: as the training data.")
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Confidence below which the fallback expert answers.")
+    ] = None,
+    side: Annotated[
+        list[str] | None,
+        typer.Option(help="Side information as key=value, the value as JSON or text; may be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the decision as JSON.")] = False,
 ) -> None:
     """Decide which expert should answer a prompt, without asking it."""
@@ -32,13 +46,31 @@ def route(
         "threshold": threshold,
         "budget": budget,
         "experts": None if experts is None else [name.strip() for name in experts.split(",")],
+        "quality_cost": quality_cost,
+        "novelty": novelty,
+        "confidence": confidence,
     }
+    policy, known = Policy.parse(given), _side(side or [])
     router = load_router(artifact)
-    decision = decide(router, prompt, Policy.parse(given))
+    decision = decide(router, Prompt(prompt, known) if known else prompt, policy)
     if as_json:
         typer.echo(orjson.dumps({"router": router.name, **asdict(decision)}).decode())
     else:
         _show(decision)
+
+
+def _side(given: list[str]) -> dict[str, SideValue]:
+    known: dict[str, SideValue] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ParameterError(f"--side {text!r} is not of the form key=value.")
+        try:
+            plain = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            plain = value
+        known[key] = plain if isinstance(plain, str | int | float) else value
+    return known
 
 
 def _show(decision: Decision) -> None:
@@ -48,3 +80,6 @@ def _show(decision: Decision) -> None:
     for expert, quality in decision.qualities.items():
         table.add_row(escape(expert), f"{quality:.3f}")
     console.print(table)
+    novelty = "unknown to this router" if decision.novelty is None else f"{decision.novelty:.3f}"
+    confidence = "unknown" if decision.confidence is None else f"{decision.confidence:.3f}"
+    console.print(f"confidence {confidence}, novelty {novelty}", highlight=False)

@@ -14,6 +14,8 @@ from routers import list_routers
 
 __all__ = ["routers"]
 
+_MOST_COLUMNS = 100
+
 
 def routers(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, for programs.")] = False,
@@ -28,4 +30,5 @@ def routers(
         needs = f" Needs {', '.join(info.needs)}." if info.needs else ""
         about = f"{info.summary}{needs}\n[dim]{info.paper}. Parameters: {', '.join(info.parameters)}.[/]"
         table.add_row(info.name, info.experts, about)
-    Console().print(table)
+    console = Console()
+    console.print(table, width=min(console.width, _MOST_COLUMNS))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import orjson
 import typer
@@ -20,6 +21,7 @@ from routers import (
     TwoModelRouter,
     choose_threshold,
     evaluate,
+    load_router,
     make_router,
     save_router,
     sweep_thresholds,
@@ -29,15 +31,36 @@ from routers.artifact import check_place
 __all__ = ["train"]
 
 
+@runtime_checkable
+class _Extensible(Protocol):
+    """A router that can take in an expert which its training data lacked."""
+
+    def add_expert(self, data: RoutingData, expert: str) -> Any: ...
+
+
 def train(
-    name: Annotated[str, typer.Argument(help="Which router: see `pointsman routers`.")],
-    data: Annotated[Path, typer.Argument(help="Routing data (Parquet), as `pointsman label` writes it.")],
+    name_and_data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME] DATA",
+            help="Which router (see `pointsman routers`; not needed with --adapt-from), and routing data (Parquet), as "
+            "`pointsman label` writes it.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Directory for the trained router; a router there is replaced.")],
     param: Annotated[
-        list[str] | None, typer.Option(help="A parameter of the router as key=value; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A parameter of the router as key=value, the value as JSON or text; may be repeated."),
     ] = None,
     experts: Annotated[
         str | None, typer.Option(help="Experts to learn, separated by commas; all of the data otherwise.")
+    ] = None,
+    adapt_from: Annotated[
+        Path | None, typer.Option(help="A trained router to go on from, instead of starting anew.")
+    ] = None,
+    add_expert: Annotated[
+        list[str] | None,
+        typer.Option(help="Expert of the data that the --adapt-from router takes in, the others staying as they are."),
     ] = None,
     train_split: Annotated[str, typer.Option(help="Split to learn from.")] = "train",
     calibration_split: Annotated[
@@ -52,15 +75,19 @@ def train(
 ) -> None:
     """Train a router, choose its threshold, and save it."""
     check_place(out)
-    router = make_router(name, **_parameters(param or [], seed))
+    name, data = _name_and_data(name_and_data, adapt_from)
+    router = _start(name, _parameters(param or [], seed), adapt_from, experts)
     rows = RoutingData.read(data)
     if experts is not None:
         rows = rows.select(expert.strip() for expert in experts.split(","))
     training, calibration = rows.subset(train_split), rows.subset(calibration_split)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("Training", total=1.0)
-        router.fit(training, lambda doing, share: bar.update(task, description=doing, completed=share))
+    with _progress() as bar:
+        task = bar.add_task("training", total=1.0)
+
+        def report(doing: str, share: float) -> None:
+            bar.update(task, description=escape(doing), completed=share)
+
+        _learn(router, training, report, adapt=adapt_from is not None, new_experts=add_expert or [])
         bar.update(task, description="calibration", completed=1.0)
         _calibrate(router, calibration, max_drop, confidence)
     save_router(router, out)
@@ -69,6 +96,54 @@ def train(
         typer.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
     else:
         _show(router, out)
+
+
+def _name_and_data(given: list[str], adapt_from: Path | None) -> tuple[str, Path]:
+    """The router's name, empty where it is not given, and where the data is."""
+    if len(given) > 2:
+        raise ParameterError(f"Give a router's name and one file of routing data, not {len(given)} arguments.")
+    if len(given) == 1 and adapt_from is None:
+        raise ParameterError("Name the router to train before the data: `pointsman routers` lists them.")
+    return (given[0] if len(given) == 2 else ""), Path(given[-1])
+
+
+def _start(name: str, parameters: dict[str, Any], adapt_from: Path | None, experts: str | None) -> Router:
+    """An untrained router, or the trained one to go on from."""
+    if adapt_from is None:
+        return make_router(name, **parameters)
+    if parameters or experts is not None:
+        raise ParameterError(
+            "With --adapt-from parameters and experts stay as they are: leave --param, --seed and --experts out."
+        )
+    router = load_router(adapt_from)
+    if name not in ("", router.name):
+        raise ParameterError(f"{adapt_from} holds a {router.name!r}, not a {name!r}: leave the name out.")
+    return router
+
+
+def _learn(
+    router: Router, data: RoutingData, report: Callable[[str, float], None], *, adapt: bool, new_experts: list[str]
+) -> None:
+    """Train from nothing, go on from what is known, or take in experts."""
+    if new_experts and not adapt:
+        raise ParameterError("--add-expert needs a trained router to add to: give it with --adapt-from.")
+    if not adapt:
+        router.fit(data, report)
+    elif not new_experts:
+        router.adapt(data, report)
+    elif not isinstance(router, _Extensible):
+        raise ParameterError(f"A {router.name!r} cannot take in new experts: train it anew, or use 'cluster-score'.")
+    else:
+        for number, expert in enumerate(new_experts):
+            report(f"adding {expert}", number / len(new_experts))
+            router.add_expert(data, expert)
+
+
+def _progress() -> Progress:
+    share = TextColumn("{task.percentage:>3.0f} %")
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn(), console=Console(stderr=True)
+    )
 
 
 def _parameters(given: list[str], seed: int | None) -> dict[str, Any]:

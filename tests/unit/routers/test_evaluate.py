@@ -15,6 +15,8 @@ from routers import (
 )
 from routers.base import TwoModelRouter
 
+from .conftest import make_frame
+
 
 @pytest.fixture(scope="module")
 def router(data: RoutingData) -> TwoModelRouter:
@@ -110,3 +112,17 @@ def test_errors(router: TwoModelRouter, frame: pd.DataFrame, held_out: RoutingDa
         evaluate(router, RoutingData(frame[(frame["expert"] != "large") | (frame["prompt_id"] != "p5")]))
     with pytest.raises(ParameterError, match="confidence"):
         sweep_thresholds(router, held_out, confidence=1.0)
+
+
+def test_routers_with_side_information_get_it() -> None:
+    frame = make_frame(80, n_samples=2)
+    hard = frame["prompt_id"].str.len() > 2
+    frame = frame.assign(prompt="the same", hard=hard)
+    frame["quality"] = ((frame["expert"] == "large") | ~hard).astype(float)
+    data = RoutingData(frame).select(["small", "large"])
+    router = make_router("hybrid-prob", side=["hard"]).fit(data)
+    assert isinstance(router, TwoModelRouter)
+    outcome = evaluate(router, data)
+    assert outcome.quality == 1.0
+    assert outcome.shares["small"] == pytest.approx(10 / 80)
+    assert choose_threshold(sweep_thresholds(router, data)).cost_advantage == pytest.approx(10 / 80)

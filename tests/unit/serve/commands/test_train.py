@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from routers import load_router
+from routers import RoutingData, load_router
 
 from .conftest import refused, run
 
@@ -49,3 +49,60 @@ def test_wrong_input_to_train(data_file: Path, tmp_path: Path) -> None:
     assert "no expert 'huge'" in refused("train", "hybrid-trans", data_file, *out, "--experts", "huge")
     assert "not a saved router" in refused("train", "hybrid-trans", data_file, "--out", tmp_path)
     assert not (tmp_path / "router").exists()
+
+
+def test_going_on_from_a_trained_router(artifact: Path, data_file: Path, tmp_path: Path) -> None:
+    shifted = RoutingData.read(data_file).frame
+    small = shifted["expert"] == "small"
+    shifted.loc[small, "quality"] = (shifted.loc[small, "prompt"].str.count(r"\+") <= 5).astype(float)
+    RoutingData(shifted).write(tmp_path / "target.parquet")
+    for name in ((), ("hybrid-trans",)):
+        out = tmp_path / f"adapted{len(name)}"
+        assert run("train", *name, tmp_path / "target.parquet", "--adapt-from", artifact, "--out", out).exit_code == 0
+        router, before = load_router(out), load_router(artifact)
+        assert router.get_params() == before.get_params()
+        assert router.summary_["adapted"][0]["prompts"] == 100
+        noted = router.summary_["calibration"]
+        assert router.threshold_ == noted["threshold"]  # type: ignore[attr-defined]
+        assert noted["cost_advantage"] > before.summary_["calibration"]["cost_advantage"]
+        assert router.data_hash_ == before.data_hash_
+
+
+def test_adding_an_expert_to_a_trained_router(data_file: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    start = ("cluster-score", data_file, "--param", "n_clusters=4", "--param", "alpha=1.0")
+    assert run("train", *start, "--out", first, "--experts", "small").exit_code == 0
+    options = ("--adapt-from", first, "--add-expert", "large", "--out", second)
+    assert run("train", data_file, *options).exit_code == 0
+    router = load_router(second)
+    assert router.experts_ == ("small", "large")
+    assert router.summary_["calibration"]["quality"] > load_router(first).summary_["calibration"]["quality"]
+    assert "knows the expert 'small'" in refused(
+        "train", data_file, "--adapt-from", first, "--add-expert", "small", "--out", tmp_path / "third"
+    )
+
+
+def test_wrong_ways_to_go_on(artifact: Path, data_file: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "router")
+    start = ("--adapt-from", artifact)
+    assert "holds a 'hybrid-trans', not a 'cluster'" in refused("train", "cluster", data_file, *start, *out)
+    assert "cannot take in new experts" in refused("train", data_file, *start, "--add-expert", "large", *out)
+    assert "--adapt-from" in refused("train", "cluster", data_file, "--add-expert", "large", *out)
+    assert "parameters and experts stay" in refused("train", data_file, *start, "--param", "C=1", *out)
+    assert "parameters and experts stay" in refused("train", data_file, *start, "--experts", "small,large", *out)
+    assert "There is no router at" in refused("train", data_file, "--adapt-from", tmp_path / "none", *out)
+    assert "Name the router" in refused("train", data_file, *out)
+    assert "not 3 arguments" in refused("train", "a", "b", data_file, *out)
+    assert not (tmp_path / "router").exists()
+
+
+def test_parameters_may_be_objects_and_lists(data_file: Path, tmp_path: Path) -> None:
+    frame = RoutingData.read(data_file).frame
+    RoutingData(frame.assign(size=frame["prompt"].str.len())).write(tmp_path / "data.parquet")
+    features = '{"kind": "tfidf-svd", "n_components": 8}'
+    options = ("--param", f"features={features}", "--param", 'side=["size"]', "--out", tmp_path / "router")
+    printed = run("train", "hybrid-prob", tmp_path / "data.parquet", *options, "--json")
+    assert json.loads(printed.stdout)["calibration"]["cost_advantage"] > 0.3
+    params = load_router(tmp_path / "router").get_params()
+    assert params["features"] == json.loads(features)
+    assert params["side"] == ["size"]
