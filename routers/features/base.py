@@ -80,8 +80,8 @@ class Features(Estimator, ABC):
     """
 
     kind: ClassVar[str]
-    dense: ClassVar[bool] = True
-    slow: ClassVar[bool] = False
+    dense: bool = True
+    slow: bool = False
     argument: ClassVar[str | None] = None
 
     @property

@@ -54,7 +54,7 @@ class EndpointFeatures(Features):
     """
 
     kind: ClassVar[str] = "endpoint"
-    slow: ClassVar[bool] = True
+    slow: bool = True
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ class SentenceFeatures(Features):
     """
 
     kind: ClassVar[str] = "sentence"
-    slow: ClassVar[bool] = True
+    slow: bool = True
     argument: ClassVar[str | None] = "model"
 
     def __init__(

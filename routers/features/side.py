@@ -177,8 +177,8 @@ class WithSide(Features):
     def __init__(self, text: Features, side: SideFeatures) -> None:
         self.text = text
         self.side = side
-        self.dense = text.dense  # type: ignore[misc]
-        self.slow = text.slow  # type: ignore[misc]
+        self.dense = text.dense
+        self.slow = text.slow
 
     @property
     def n_features_(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
@@ -172,6 +173,10 @@ class TfidfSvdFeatures(Features):
 
 def unit_rows(x: FloatArray) -> FloatArray:
     """Rows (n, d) scaled to Euclidean length 1; rows of zeros stay zeros."""
+    if len(x) == 1:
+        # A single prompt is what decisions are about, and numpy's general way takes several times as long.
+        length_of_one = math.sqrt(float(x[0] @ x[0]))
+        return x / np.float32(length_of_one) if length_of_one > 1e-6 else np.zeros_like(x)
     length = np.sqrt((x**2).sum(axis=1, keepdims=True))
     unit: FloatArray = np.divide(x, length, out=np.zeros_like(x), where=length > 1e-6)
     return unit

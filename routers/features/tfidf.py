@@ -45,7 +45,7 @@ class TfidfFeatures(Features):
     """
 
     kind: ClassVar[str] = "tfidf"
-    dense: ClassVar[bool] = False
+    dense: bool = False
 
     count_names = (
         "characters",
