@@ -110,7 +110,9 @@ class HierarchicalRouter(CompositeRouter):
 
     def member_specs(self) -> Sequence[MemberSpec]:
         """The first stage, and the router of the clusters."""
-        return [self.first or {"name": "cluster"}, self.within or {"name": "hybrid-trans"}]
+        first = {"name": "cluster"} if self.first is None else self.first
+        within = {"name": "hybrid-trans"} if self.within is None else self.within
+        return [first, within]
 
     def _check_member(self, member: Router, spec: MemberSpec, place: int) -> None:
         if place == 0 and not isinstance(member, ClusteringRouter):
@@ -156,7 +158,8 @@ class HierarchicalRouter(CompositeRouter):
         self.specialist_[c] = self._specialist(data.quality().mean(axis=0))
         needed = self._needed(c, data)
         self.score_[c] = needed.mean()
-        trained = bool(self.count_[c] >= self.min_prompts and np.ptp(needed) > 0)
+        enough = self.count_[c] >= self.min_prompts and np.ptp(needed) > 0
+        trained = bool(enough and self.experts_[self.specialist_[c]] != self.fallback_)
         if self.max_drop is not None:
             self.thresholds_[c] = self._threshold(c, data, self.max_drop, trained)
         self.within_.append(self._unfitted_within(c).fit(data, progress) if trained else None)
