@@ -44,7 +44,7 @@ class RouteLLMBertRouter(TextRouter, TwoModelRouter):
     What differs from the paper: labels are not human preferences but follow from sampled qualities, every pair of a
     small and a large sample being a battle, so that they are soft (`outcome_labels`); and a second head of the same
     encoder learns the mean quality of both experts (sigmoid outputs, binary cross-entropy), for policies that weigh
-    quality against cost. Of 2,000 steps those are kept with the least loss on held-out prompts.
+    quality against cost. Where the steps make several epochs, the one with the least loss on held-out prompts is kept.
 
     Args:
         small: id of the small expert; None: the cheapest of the data.

@@ -21,5 +21,5 @@ def with_side(texts: Sequence[str], side: Sequence[str]) -> list[str]:
 
 def _written(text: str, side: Sequence[str]) -> str:
     known = side_of(text)
-    lines = [f"{name}: {known[name]}" for name in side if known.get(name) is not None]
+    lines = [f"{name}: {known[name]}".replace("\n", " ") for name in side if known.get(name) is not None]
     return "\n".join([*lines, str(text)]) if lines else str(text)

@@ -19,6 +19,9 @@ _CHARS_A_TOKEN = 32
 class Reader:
     """Reads texts as token ids; of a long text the first and the last half are kept.
 
+    Special tokens that someone writes in a text are read letter by letter, so that a prompt cannot pose as the end of
+    itself or as a score.
+
     Args:
         tokenizer: a `tokenizers.Tokenizer`; its settings for padding and truncation are switched off.
         max_tokens: most ids of a text, special and template tokens included.
@@ -40,6 +43,7 @@ class Reader:
     ) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.pad = pad

@@ -57,6 +57,7 @@ def test_new_tokens_where_digits_are_none() -> None:
     assert model.model.config.vocab_size == 265
     again = ScoreModel(8).restore(model.settings(), model.tensors())
     np.testing.assert_array_equal(again.predict(["sum 5"]), model.predict(["sum 5"]))
+    assert not set(model.score_ids) & set(again.reader.read(["[[5]] is the score"])[0])
 
 
 def test_saved_and_restored_it_predicts_the_same(model: ScoreModel) -> None:

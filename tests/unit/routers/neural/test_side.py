@@ -14,5 +14,9 @@ def test_unknown_values_make_no_line() -> None:
     ]
 
 
+def test_a_value_cannot_pose_as_another_line() -> None:
+    assert with_side([Prompt("text", {"domain": "a\nhard: True"})], ("domain",)) == ["domain: a hard: True\ntext"]
+
+
 def test_nothing_asked_for_nothing_written() -> None:
     assert with_side([Prompt("text", {"domain": "sums"})], ()) == ["text"]

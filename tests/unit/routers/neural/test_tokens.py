@@ -31,6 +31,11 @@ def test_a_template_stands_around_a_text_and_is_never_cut(tokenizer: Tokenizer) 
     assert short[-1] != 2
 
 
+def test_special_tokens_in_a_text_are_letters(tokenizer: Tokenizer) -> None:
+    [ids] = Reader(tokenizer, 16).read(["a[SEP][PAD]"])
+    assert ids == [1, *(tokenizer.token_to_id(letter) for letter in "a[SEP][PAD]"), 2]
+
+
 def test_huge_empty_and_strange_texts(tokenizer: Tokenizer) -> None:
     read = Reader(tokenizer, 10).read(["", "x" * 3_000_000 + "yz", "数学 🎲 \x00 \ud800", " \n"])
     assert read[0] == [1, 2]
