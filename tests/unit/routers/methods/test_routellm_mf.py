@@ -1,4 +1,3 @@
-import time
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,6 @@ from routers.methods.routellm_mf import MatrixFactorizationRouter
 
 QUICK: dict[str, Any] = {"learning_rate": 5e-3, "max_epochs": 20, "dim": 32, "batch_size": 32, "folds": 2}
 EASY = ["What is 3 + 4 ?", "Sort the letters QWE in order"]
-LEAST_DECISIONS_PER_S = 1550
-"""Ten times what RouteLLM's paper gives for this method."""
 HARD = ["What is 3 + 4 + 5 + 6 + 7 + 8 + 9 + 1 + 2 ?", "Sort the letters QWERTYUIO in order"]
 
 
@@ -106,16 +103,6 @@ def test_few_prompts_are_all_learned_from(data: RoutingData) -> None:
     router = MatrixFactorizationRouter(**QUICK).fit(RoutingData(data.frame[:96]))
     assert router.summary_["epochs"] == QUICK["max_epochs"]
     assert router.summary_["held_out_loss"] is None
-
-
-def test_ten_times_the_papers_speed_on_features_that_are_there(router: MatrixFactorizationRouter) -> None:
-    row = np.asarray(router.features_.transform(EASY[:1]))
-    took_s = []
-    for _ in range(100):
-        begin = time.perf_counter()
-        router._predict_rows(row)
-        took_s.append(time.perf_counter() - begin)
-    assert 1 / min(took_s) > LEAST_DECISIONS_PER_S
 
 
 def test_wrong_parameters() -> None:

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -12,8 +10,6 @@ from routers.methods.routellm_sw import SimilarityWeightedRouter
 
 EASY = ["What is 3 + 4 ?", "Sort the letters QWE in order"]
 HARD = ["What is 3 + 4 + 5 + 6 + 7 + 8 + 9 + 1 + 2 ?", "Sort the letters QWERTYUIO in order"]
-LEAST_DECISIONS_PER_S = 290
-"""A hundred times what RouteLLM's paper gives for this method."""
 
 
 @pytest.fixture(scope="module")
@@ -158,20 +154,3 @@ def test_damaged_states_are_refused(router: SimilarityWeightedRouter) -> None:
     ):
         with pytest.raises(ArtifactError, match=match):
             wrong.restore(RouterState(state.features, calibration, tensors))
-
-
-def test_a_hundred_times_the_papers_speed_on_as_many_prompts_as_mmlu_pro() -> None:
-    n, rng = 12_032, np.random.default_rng(0)
-    large = SimilarityWeightedRouter()
-    large.rows_ = unit_rows(rng.normal(size=(n, 128)).astype(np.float32))
-    won = rng.random(n).astype(np.float32)
-    large.battles_ = np.zeros((n, 2, 2), dtype=np.float32)
-    large.battles_[:, 1, 0], large.battles_[:, 0, 1] = won, 1 - won
-    large.quality_, large.strengths_ = rng.random((n, 2)).astype(np.float32), np.zeros(2)
-    request = large.rows_[:1]
-    took_s = []
-    for _ in range(50):
-        begin = time.perf_counter()
-        large._predict_rows(request)
-        took_s.append(time.perf_counter() - begin)
-    assert 1 / min(took_s) > LEAST_DECISIONS_PER_S
