@@ -248,13 +248,13 @@ def _loss(weights: list[torch.Tensor], part: _Part, dropout: float) -> torch.Ten
 
 def _product(rows: Rows, weights: torch.Tensor) -> torch.Tensor:
     """Rows times weights, without ever making sparse rows dense."""
-    torch = _torch()
+    from torch import from_numpy
+    from torch.nn.functional import embedding_bag
+
     if not isinstance(rows, SparseRows):
-        return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)) @ weights
-    columns = torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in rows.rows)]))
-    values = torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *(values for _, values in rows.rows)]))
-    ends = torch.from_numpy(np.cumsum([0, *(len(values) for _, values in rows.rows)])[:-1])
-    product: torch.Tensor = torch.nn.functional.embedding_bag(
-        columns, weights, ends, mode="sum", per_sample_weights=values
-    )
+        return from_numpy(np.ascontiguousarray(rows, dtype=np.float32)) @ weights
+    columns = from_numpy(np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in rows.rows)]))
+    values = from_numpy(np.concatenate([np.zeros(0, np.float32), *(values for _, values in rows.rows)]))
+    ends = from_numpy(np.cumsum([0, *(len(values) for _, values in rows.rows)])[:-1])
+    product: torch.Tensor = embedding_bag(columns, weights, ends, mode="sum", per_sample_weights=values)
     return product

@@ -37,14 +37,15 @@ def nearest(similarity: FloatArray, k: int) -> IntArray:
     n = len(similarity)
     if k >= n:
         return np.arange(n)
-    reached: IntArray | None = None
+    reached: IntArray = np.zeros(0, dtype=np.int64)
     sample = similarity[::_STRIDE]
     expected = 2 * k // _STRIDE + 8
     if expected < len(sample):
         limit = np.partition(sample, len(sample) - expected)[len(sample) - expected]
         reached = np.flatnonzero(similarity >= limit - _TIE)
-    if reached is None or len(reached) < k:
+    if len(reached) < k:
         reached = np.arange(n)
     among = similarity[reached]
     last = np.partition(among, len(among) - k)[len(among) - k]
-    return reached[among >= last - _TIE]
+    found: IntArray = reached[among >= last - _TIE]
+    return found

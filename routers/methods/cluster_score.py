@@ -201,7 +201,8 @@ class ClusterScoreRouter(ClusteringRouter):
             last = np.partition(distance, self.top - 1, axis=1)[:, self.top - 1, None]
             closeness[distance > last + 1e-6] = -np.inf
         weight: FloatArray = np.exp(closeness - closeness.max(axis=1, keepdims=True))
-        return weight / weight.sum(axis=1, keepdims=True)
+        weight /= weight.sum(axis=1, keepdims=True)
+        return weight
 
     def _distances(self, x: FloatArray) -> FloatArray:
         """Euclidean distance of rows to centroids, (n, n_clusters)."""
