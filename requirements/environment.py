@@ -95,11 +95,11 @@ def lock() -> None:
     options: list[str] = ["--excludes", "requirements/excludes.txt"]
     if not uv("pip", "install", "--dry-run", "--no-deps", torch_pin("cpu.in"), env=env, may_fail=True):
         options += ["--torch-backend", "cpu"]
-    resolve("cpu", ("cpu", "demo", "encoders"), options, env)
+    resolve("cpu", ("cpu", "demo", "encoders", "reports"), options, env)
     resolve("dev", ("dev",), ["--constraint", "requirements/cpu.txt"], env)
     # A folder of wheels may hold a CPU build of torch, which would satisfy the GPU list's pin too.
     only_index = {key: value for key, value in env.items() if key != "UV_FIND_LINKS"}
-    resolve("gpu", ("gpu", "demo", "encoders"), ["--constraint", "requirements/dev.txt"], only_index)
+    resolve("gpu", ("gpu", "demo", "encoders", "reports"), ["--constraint", "requirements/dev.txt"], only_index)
 
 
 def resolve(name: str, extras: Sequence[str], options: Sequence[str], env: Mapping[str, str]) -> None:
