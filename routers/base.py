@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
@@ -339,6 +340,7 @@ def _with_confidence(prediction: Prediction) -> Prediction:
     return replace(prediction, confidence=confidence.astype(np.float32))
 
 
+@cache
 def _version(distribution: str) -> str:
     try:
         return version(distribution)

@@ -65,6 +65,7 @@ class CombiningRouter(CompositeRouter):
     defaults: ClassVar[tuple[str, ...]]
 
     members_: list[Router]
+    known_: NDArray[np.bool_]
     stacker_: ProbabilityHead | None
 
     @property
@@ -136,7 +137,7 @@ class CombiningRouter(CompositeRouter):
     ) -> FloatArray:
         """Inputs of the stack for each prompt, from members that learned without its fold."""
         n_folds = int(fold.max()) + 1
-        held_out = np.empty((len(fold), int(self._says().sum())), dtype=np.float32)
+        held_out = np.empty((len(fold), int(self.known_.sum())), dtype=np.float32)
         for k in range(n_folds):
             rest, part = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
             members = learn(prompts_at(data, rest), share_of(progress, k / n_folds, (k + 1) / n_folds))
@@ -180,18 +181,15 @@ class CombiningRouter(CompositeRouter):
 
     def _logits(self, outputs: FloatArray) -> FloatArray:
         """Inputs of the stack, (n_prompts, n_inputs); which predictions there are is the same for every prompt."""
-        kept = np.clip(outputs[:, self._says()], _LEAST, 1 - _LEAST)
+        kept = np.clip(outputs[:, self.known_], _LEAST, 1 - _LEAST)
         logits: FloatArray = np.log(kept / (1 - kept)).astype(np.float32)
         return logits
 
-    def _says(self) -> NDArray[np.bool_]:
-        """Which members say something of which output, (n_members, n_outputs)."""
-        nothing = [Prediction(np.zeros((1, len(m.experts_)), np.float32)) for m in self.members_]
-        known: NDArray[np.bool_] = np.isfinite(self._outputs(self.members_, nothing)[0])
-        return known
-
     def _check_coverage(self) -> None:
-        asked = self._says()[self._weights() > 0][:, -len(self.experts_) :].any(axis=0)
+        """Learn which members say something of which output, and see whether together they know all experts."""
+        nothing = [Prediction(np.zeros((1, len(m.experts_)), np.float32)) for m in self.members_]
+        self.known_ = np.isfinite(self._outputs(self.members_, nothing)[0])
+        asked = self.known_[self._weights() > 0][:, -len(self.experts_) :].any(axis=0)
         if not asked.all():
             expert = self.experts_[int(asked.argmin())]
             raise ParameterError(f"No member says how good expert {expert!r} is: add a member for any number of them.")
@@ -249,8 +247,7 @@ class CombiningRouter(CompositeRouter):
         self.stacker_ = None
         if stacked:
             own = {name.removeprefix("stack."): t for name, t in state.tensors.items() if name.startswith("stack.")}
-            known = self._says()
-            self.stacker_ = ProbabilityHead().restore(own, int(known.sum()), known.shape[1])
+            self.stacker_ = ProbabilityHead().restore(own, int(self.known_.sum()), self.known_.shape[1])
 
 
 def _asked(members: Sequence[Router], data: RoutingData) -> list[Prediction]:
