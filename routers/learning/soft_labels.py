@@ -13,10 +13,9 @@ __all__ = ["soft_labels"]
 def soft_labels(quality: ArrayLike, temperature: float = 10.0) -> NDArray[np.float64]:
     """Softmax over experts of `temperature` times quality.
 
-    The paper says "temperature 10" of scores in [0, 1] and gives no formula. It multiplies here: an expert that is
-    right where another is wrong weighs e^10 times as much, so the label is all but the share of each expert among
-    the best, ties shared equally. Dividing by 10 instead would let two such experts differ by a factor of 1.1, next
-    to nothing to learn from.
+    The paper's labels are a softmax "with temperature 10" of scores in [0, 1]. We take 10 as a factor: an expert that
+    is right where another is wrong weighs e^10 times as much, so the label is all but shared among the best experts,
+    ties equally. As a divisor it would let two such experts differ by a factor of 1.1, next to nothing to learn from.
 
     Args:
         quality: (n_prompts, n_experts) in [0, 1].
