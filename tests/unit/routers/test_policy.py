@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from routers import (
     TwoModelRouter,
     check_policy,
     decide,
+    without_router,
 )
 from routers.base import Progress, RouterState
 
@@ -176,3 +178,60 @@ def test_policies_that_are_none(values: object, message: str) -> None:
 def test_untrained_routers_decide_nothing() -> None:
     with pytest.raises(NotFittedError, match="'told' is not trained"):
         decide(ToldPair(), "x")
+
+
+def guarded_pair(score: float, novelty: float, limit: float | None = None) -> ToldPair:
+    """A pair whose fallback, the large expert, is not what a score below 0.5 leads to."""
+    router = pair(score)
+    router.novelty_limit_ = limit
+    router.prediction = replace(router.prediction, novelty=np.array([novelty], np.float32))
+    return router
+
+
+def test_novelty_guard_of_two_models() -> None:
+    assert decide(guarded_pair(0.1, 9.0), "x").expert == "small", "a router without a limit of its own has no guard"
+    assert decide(guarded_pair(0.1, 9.0, limit=2.0), "x").expert == "large"
+    assert decide(guarded_pair(0.1, 1.5, limit=2.0), "x").expert == "small"
+    novel = decide(guarded_pair(0.1, 1.5, limit=2.0), "x", Policy(novelty=1.0))
+    assert (novel.expert, novel.threshold) == ("large", None)
+    assert novel.reason == "novelty 1.500 is above 1: unlike the training prompts"
+    assert decide(guarded_pair(0.1, 1.0), "x", Policy(novelty=1.0)).expert == "small", "the limit itself is within"
+    assert decide(guarded_pair(0.1, 9.0), "x", Policy(novelty=1.0, experts=("small",))).expert == "small"
+    assert decide(guarded_pair(0.1, 9.0), "x", Policy(novelty=1.0, budget=0.5)).expert == "small"
+
+
+def test_confidence_guard_of_two_models() -> None:
+    # Confidence is |2 p - 1| where the router says nothing of it.
+    for score, sure in ((0.1, 0.8), (0.45, 0.1), (0.5, 0.0), (0.9, 0.8)):
+        assert decide(pair(score), "x").confidence == pytest.approx(sure)
+    assert decide(pair(0.1), "x", Policy(confidence=0.5)).expert == "small"
+    unsure = decide(pair(0.3), "x", Policy(confidence=0.5))
+    assert (unsure.expert, unsure.threshold, unsure.reason) == ("large", None, "confidence 0.400 is below 0.5")
+    assert decide(pair(0.3), "x", Policy(confidence=0.5, experts=("small",))).expert == "small"
+    assert decide(pair(0.3), "x", Policy(confidence=0.0)).expert == "small", "nobody is less sure than that"
+
+
+def test_confidence_guard_of_many() -> None:
+    # The lead of the best over the second best: 0.3 and 0.1.
+    assert decide(many({"fall": 0.1, "b": 0.9, "c": 0.6}, [1, 1, 1]), "x", Policy(confidence=0.2)).expert == "b"
+    unsure = decide(many({"fall": 0.1, "b": 0.9, "c": 0.8}, [1, 1, 1]), "x", Policy(confidence=0.2))
+    assert (unsure.expert, unsure.confidence) == ("fall", pytest.approx(0.1))
+    told = many({"fall": 0.1, "b": 0.9, "c": 0.8}, [1, 1, 1])
+    told.prediction = replace(told.prediction, confidence=np.array([0.7], np.float32))
+    assert decide(told, "x", Policy(confidence=0.2)).expert == "b", "a router's own confidence counts"
+    assert decide(many({"fall": 0.5, "b": 0.9}, [9, 1]), "x", Policy(confidence=0.5, budget=2)).expert == "b"
+
+
+def test_novelty_comes_before_confidence() -> None:
+    router = guarded_pair(0.45, 3.0, limit=2.0)
+    assert "novelty" in decide(router, "x", Policy(confidence=0.9)).reason
+    assert "confidence" in decide(router, "x", Policy(confidence=0.9, novelty=5.0)).reason
+
+
+def test_without_the_router_its_fallback_answers_unless_the_policy_leaves_it_out() -> None:
+    router = many({"fall": 0.1, "b": 0.9, "c": 0.6}, [2, 1, 3])
+    decision = without_router(router, Policy(), "it was late")
+    assert (decision.expert, decision.reason, decision.qualities) == ("fall", "it was late", {})
+    assert (decision.score, decision.threshold, decision.novelty, decision.confidence) == (None, None, None, None)
+    assert without_router(router, Policy(experts=("b", "c")), "it was late").expert == "c", "the dearest of the others"
+    assert without_router(router, Policy(budget=1.5), "it was late").expert == "b"
