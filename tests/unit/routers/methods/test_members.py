@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save
 
 from routers import ArtifactError, ParameterError, Router, RoutingData, load_router, make_router, save_router
-from routers.methods.members import MOST_LEVELS, MOST_MEMBERS, prompts_at, share_of
+from routers.methods.members import MOST_LEVELS, MOST_MEMBERS, copy_of, prompts_at, share_of
 
 JSON, TENSORS = "router.json", "router.safetensors"
 LENGTH = {"name": "length"}
@@ -120,6 +120,16 @@ def test_a_router_in_a_router_in_a_router(saved: Path, trained: Router, held_out
     before, after = trained.predict(held_out.texts), load_router(saved).predict(held_out.texts)
     for field in ("quality", "large_needed", "novelty", "confidence"):
         np.testing.assert_array_equal(getattr(after, field), getattr(before, field))
+
+
+def test_a_copy_learns_on_by_itself(trained: Router, held_out: RoutingData) -> None:
+    before = trained.predict_quality(held_out.texts)
+    copy = copy_of(trained)
+    np.testing.assert_array_equal(copy.predict_quality(held_out.texts), before)
+    copy.adapt(RoutingData(held_out.frame.assign(quality=0.0)))
+    assert np.abs(copy.predict_quality(held_out.texts) - before).max() > 0.1
+    np.testing.assert_array_equal(trained.predict_quality(held_out.texts), before)
+    assert "adapted" not in trained.summary_
 
 
 def members_of(fields: dict[str, Any]) -> list[Any]:
