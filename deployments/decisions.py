@@ -9,7 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from routers import Decision, ParameterError, Policy, Prompt, Router, check_policy, choose, load_router, without_router
+from routers import (
+    Decision,
+    ParameterError,
+    PointsmanError,
+    Policy,
+    Prompt,
+    Router,
+    check_policy,
+    choose,
+    load_router,
+    without_router,
+)
 from routers.prompt import SideValue
 
 from .openai import ApiError, ModelName, parse_model_name
@@ -198,7 +209,8 @@ class RouteTable:
             return without_router(router, policy, reason), "late"
         except Exception as error:
             # Whatever keeps a router from deciding, an answer of the fallback expert is better than none.
-            logger.exception("Route %r: the router failed.", route)
+            known = isinstance(error, PointsmanError)
+            logger.warning("Route %r: the router failed: %s", route, error, exc_info=not known)
             return without_router(router, policy, f"the router failed ({type(error).__name__})"), "failed"
         return choose(router, prediction, 0, policy), None
 

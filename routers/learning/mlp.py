@@ -62,7 +62,7 @@ def adapt_mlp(
     def continued(rows: NDArray[np.int64], watch: tuple[Any, NDArray[np.float64]] | int) -> tuple[Layers, int]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            net = _net(*layers[0][0].shape, y.shape[1])
+            net = _net(layers[0][0].shape[0], layers[0][0].shape[1], y.shape[1])
             _load(net, layers)
             optimizer = torch.optim.Adam(net.parameters(), lr=_ADAPT_LEARNING_RATE)
             strength = _ADAPT_STRENGTH if settings.prior_strength is None else settings.prior_strength
