@@ -30,6 +30,8 @@ class HeadSettings:
         hidden: hidden units of the MLP.
         max_epochs: most passes over the data for the MLP.
         patience: passes without improvement on the held-out fold after which the MLP stops.
+        dropout: share of the MLP's hidden units that are left out at random in each step of training.
+        weight_decay: of the MLP (AdamW).
         C: inverse strength of the L2 penalty of the logistic regression.
         folds: parts for cross-fitting.
         seed: of folds, initial weights, shuffles and dropout.
@@ -42,6 +44,8 @@ class HeadSettings:
     hidden: int = 64
     max_epochs: int = 40
     patience: int = 4
+    dropout: float = 0.2
+    weight_decay: float = 1e-4
     C: float = 1.0
     folds: int = 5
     seed: int = 0

@@ -23,8 +23,6 @@ Folds = tuple[NDArray[np.int64], int]
 
 _BATCH = 64
 _LEARNING_RATE = 2e-3
-_WEIGHT_DECAY = 1e-4
-_DROPOUT = 0.2
 _ADAPT_LEARNING_RATE = 5e-4
 _ADAPT_BATCH = 16
 _ADAPT_STRENGTH = 1.0
@@ -45,8 +43,8 @@ def train_mlp(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        net = _net(x.shape[1], settings.hidden, y.shape[1])
-        optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+        net = _net(x.shape[1], settings.hidden, y.shape[1], settings.dropout)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=_LEARNING_RATE, weight_decay=settings.weight_decay)
         return _descend(net, optimizer, x, y, settings, watch)
 
 
@@ -62,7 +60,7 @@ def adapt_mlp(
     def continued(rows: NDArray[np.int64], watch: tuple[Any, NDArray[np.float64]] | int) -> tuple[Layers, int]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            net = _net(layers[0][0].shape[0], layers[0][0].shape[1], y.shape[1])
+            net = _net(layers[0][0].shape[0], layers[0][0].shape[1], y.shape[1], settings.dropout)
             _load(net, layers)
             optimizer = torch.optim.Adam(net.parameters(), lr=_ADAPT_LEARNING_RATE)
             strength = _ADAPT_STRENGTH if settings.prior_strength is None else settings.prior_strength
@@ -78,10 +76,10 @@ def adapt_mlp(
     return continued(np.arange(len(y)), wanted)[0]
 
 
-def _net(n_features: int, hidden: int, n_outputs: int) -> Any:
+def _net(n_features: int, hidden: int, n_outputs: int, dropout: float) -> Any:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(hidden, n_outputs))
+    return nn.Sequential(nn.Linear(n_features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_outputs))
 
 
 def _descend(

@@ -51,6 +51,8 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         head: "linear" or "mlp" (needs torch).
         hidden: hidden units of the MLP.
         max_epochs: most passes of the MLP over the data.
+        dropout: share of the MLP's hidden units that are left out at random in each step of training.
+        weight_decay: of the MLP (AdamW).
         C: inverse strength of the linear head's L2 penalty.
         prior_strength: of the L2 penalty toward what was learned, in `adapt`; None: as `HeadSettings` says.
         augment: mean number of noisy copies of each prompt to learn from too (`noisy_copies`; not in the paper).
@@ -76,6 +78,8 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         head: Literal["linear", "mlp"] = "linear",
         hidden: Annotated[int, Field(ge=1, le=4096)] = 64,
         max_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+        weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4,
         C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0,
         prior_strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         augment: Annotated[float, Field(ge=0, le=20)] = 0.0,
@@ -94,6 +98,8 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         self.head = head
         self.hidden = hidden
         self.max_epochs = max_epochs
+        self.dropout = dropout
+        self.weight_decay = weight_decay
         self.C = C
         self.prior_strength = prior_strength
         self.augment = augment
@@ -187,6 +193,8 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
             kind=self.head,
             hidden=self.hidden,
             max_epochs=self.max_epochs,
+            dropout=self.dropout,
+            weight_decay=self.weight_decay,
             C=self.C,
             prior_strength=self.prior_strength,
             folds=self.folds,
@@ -272,6 +280,8 @@ class HybridTransRouter(HybridRouter):
         head: Literal["linear", "mlp"] = "linear",
         hidden: Annotated[int, Field(ge=1, le=4096)] = 64,
         max_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+        weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4,
         C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0,
         prior_strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         augment: Annotated[float, Field(ge=0, le=20)] = 0.0,
@@ -291,6 +301,8 @@ class HybridTransRouter(HybridRouter):
             head=head,
             hidden=hidden,
             max_epochs=max_epochs,
+            dropout=dropout,
+            weight_decay=weight_decay,
             C=C,
             prior_strength=prior_strength,
             augment=augment,

@@ -204,3 +204,13 @@ def test_calibration_of_what_is_told_apart_stays_within_what_the_rows_warrant() 
     head = ProbabilityHead().fit(x, y, HeadSettings(), no_progress)
     # Platt's targets for 49 of each: 1/51 and 50/51.
     np.testing.assert_allclose(head.predict(x)[[0, -1], 0], [1 / 51, 50 / 51], atol=0.005)
+
+
+def test_regularisation_of_the_mlp_can_be_set() -> None:
+    x, y = problem(120)
+    plain, decayed, dropped = (
+        ProbabilityHead().fit(x, y, HeadSettings(kind="mlp", max_epochs=5, folds=2, **more), no_progress)
+        for more in ({}, {"weight_decay": 1.0}, {"dropout": 0.9})
+    )
+    assert np.abs(decayed.layers[0][0]).sum() < np.abs(plain.layers[0][0]).sum()
+    assert (dropped.layers[0][0] != plain.layers[0][0]).any()
