@@ -13,7 +13,7 @@ from routers.data import RoutingData
 from routers.errors import DataError, ParameterError
 from routers.evaluation.folds import Predictions
 from routers.evaluation.metrics import Curves, calibration_error, upper_hull
-from routers.evaluation.paths import Path, one_step_path, score_path, trade_off_path
+from routers.evaluation.paths import Path, one_step_path, ranks_within, score_path, trade_off_path
 from routers.learning.labels import relaxed_labels
 
 __all__ = ["Entrant", "Exam", "baselines", "of_router", "two_experts"]
@@ -139,7 +139,8 @@ def of_router(name: str, exam: Exam, predicted: Predictions) -> Entrant:
     """A router, by what it says of the prompts.
 
     With a score or two experts its curve is the sweep of a threshold, of the score or of the difference between both
-    predicted qualities; otherwise the sweep of the trade-off between predicted quality and mean cost.
+    predicted qualities (by rank within each fold, see `ranks_within`); otherwise the sweep of the trade-off between
+    predicted quality and mean cost.
     """
     path, known = _path(exam, predicted), np.isfinite(predicted.quality).all(axis=0)
     quality, happened = predicted.quality[:, known], exam.quality[:, known]
@@ -184,24 +185,24 @@ def _swept(name: str, exam: Exam, path: Path) -> Entrant:
 def _oracle(name: str, exam: Exam, quality: FloatArray) -> Entrant:
     """Somebody who knows these qualities, (n_prompts, n_experts)."""
     cost = exam.cost.mean(axis=0)
-    path = _quality_path(exam, quality, cost)
     by_cost = np.argsort(cost, kind="stable")
     chosen = by_cost[quality[:, by_cost].argmax(axis=1)].astype(np.int64)
+    path = _path(exam, Predictions(quality, chosen, cost))
     return Entrant(name, lambda weights: exam.curves(path, weights), chosen)
 
 
 def _path(exam: Exam, predicted: Predictions) -> Path:
-    if predicted.score is None or predicted.pair is None:
-        return _quality_path(exam, predicted.quality, predicted.cost)
-    if exam.shares and predicted.pair == (exam.large, exam.small):
-        return score_path(-predicted.score, exam.small, exam.large)
-    return score_path(predicted.score, *predicted.pair)
-
-
-def _quality_path(exam: Exam, quality: FloatArray, cost: FloatArray) -> Path:
-    if exam.shares and np.isfinite(quality).all():
-        return score_path(quality[:, exam.large] - quality[:, exam.small], exam.small, exam.large)
-    return trade_off_path(quality, cost)
+    small, large = predicted.pair or (exam.small, exam.large)
+    score = predicted.score
+    if score is None:
+        if not exam.shares:
+            return trade_off_path(predicted.quality, predicted.cost)
+        score = predicted.quality[:, large] - predicted.quality[:, small]
+    if predicted.part is not None:
+        score = ranks_within(score, predicted.part)
+    if exam.shares and (small, large) == (exam.large, exam.small):
+        return score_path(-score, exam.small, exam.large)
+    return score_path(score, small, large)
 
 
 def _domain_means(exam: Exam) -> FloatArray:

@@ -32,12 +32,14 @@ class Fold:
         train: places of the prompts to learn from; none of their texts is judged.
         test: places of the prompts to judge on.
         n_removed: prompts that were taken out of the training, because a prompt of the test has the same text.
+        alike: whether it is a random part of the prompts, like the other folds, rather than one of another kind.
     """
 
     name: str
     train: IntArray
     test: IntArray
     n_removed: int = 0
+    alike: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Predictions:
         cost: (n_experts,) mean cost of an answer in its training data; NaN for experts that it does not know.
         score: (n_prompts,) of two-model routers, how likely the large expert is needed; None for others.
         pair: columns of the small and the large expert of a two-model router; None for others.
+        part: (n_prompts,) which of several routers, trained on folds that are alike, said it; None: one router did, or
+            their scores are to be held against one threshold.
         train_s: seconds of training, over all folds; None where it was trained before.
         decisions_per_s: prompts a second, asked one at a time.
     """
@@ -59,6 +63,7 @@ class Predictions:
     cost: NDArray[np.float64]
     score: NDArray[np.float64] | None = None
     pair: tuple[int, int] | None = None
+    part: IntArray | None = None
     train_s: float | None = None
     decisions_per_s: float | None = None
 
@@ -82,7 +87,7 @@ def by_fold(data: RoutingData, n_folds: int = 5) -> list[Fold]:
         part = np.unique(column.to_numpy(dtype=np.int64), return_inverse=True)[1] % n_folds
     if len(np.unique(part)) < n_folds:
         raise DataError(f"The data has too few different prompts for {n_folds} folds: ask for fewer.")
-    return [_fold(data, f"fold {i}", part == i, part != i) for i in range(n_folds)]
+    return [_fold(data, f"fold {i}", part == i, part != i, alike=True) for i in range(n_folds)]
 
 
 def by_split(data: RoutingData, train: str, test: str) -> list[Fold]:
@@ -151,8 +156,7 @@ def predict_unseen(
         router.fit(rows_of(data, fold.train), _within(progress, fold.name, i, len(folds)))
         train_s = router.summary_["training"]["duration_s"]
         parts.append(predict(router, rows_of(data, fold.test), train_s=train_s, timed=i == 0))
-    order = np.argsort(np.concatenate([fold.test for fold in folds]), kind="stable")
-    return _joined(parts, order)
+    return _joined(parts, folds)
 
 
 def predict(router: Router, data: RoutingData, *, train_s: float | None = None, timed: bool = True) -> Predictions:
@@ -186,10 +190,12 @@ def predict(router: Router, data: RoutingData, *, train_s: float | None = None, 
     )
 
 
-def _fold(data: RoutingData, name: str, test: NDArray[np.bool_], train: NDArray[np.bool_]) -> Fold:
+def _fold(
+    data: RoutingData, name: str, test: NDArray[np.bool_], train: NDArray[np.bool_], *, alike: bool = False
+) -> Fold:
     judged = set(data.prompts["prompt"][test])
     seen = data.prompts["prompt"].isin(judged).to_numpy(dtype=bool)
-    return Fold(name, np.flatnonzero(train & ~seen), np.flatnonzero(test), int((train & seen).sum()))
+    return Fold(name, np.flatnonzero(train & ~seen), np.flatnonzero(test), int((train & seen).sum()), alike)
 
 
 def _text_number(text: str) -> int:
@@ -216,8 +222,9 @@ def _speed(router: Router, prompts: Sequence[str]) -> float:
     return n / (time.perf_counter() - start_s)
 
 
-def _joined(parts: Sequence[Predictions], order: IntArray) -> Predictions:
-    first = parts[0]
+def _joined(parts: Sequence[Predictions], folds: Sequence[Fold]) -> Predictions:
+    first, order = parts[0], np.argsort(np.concatenate([fold.test for fold in folds]), kind="stable")
+    part = np.repeat(np.arange(len(folds)), [len(fold.test) for fold in folds])
     scores = [part.score for part in parts if part.score is not None]
     return Predictions(
         quality=np.concatenate([part.quality for part in parts])[order],
@@ -225,6 +232,7 @@ def _joined(parts: Sequence[Predictions], order: IntArray) -> Predictions:
         cost=np.mean([part.cost for part in parts], axis=0),
         score=np.concatenate(scores)[order] if scores else None,
         pair=first.pair,
+        part=part[order] if len(folds) > 1 and all(fold.alike for fold in folds) else None,
         train_s=sum(part.train_s or 0.0 for part in parts),
         decisions_per_s=first.decisions_per_s,
     )

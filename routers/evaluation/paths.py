@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Path", "one_step_path", "score_path", "trade_off_path"]
+__all__ = ["Path", "one_step_path", "ranks_within", "score_path", "trade_off_path"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -76,6 +76,25 @@ def score_path(score: FloatArray, small: int, large: int) -> Path:
 def one_step_path(n_prompts: int, small: int, large: int) -> Path:
     """All prompts at once: the straight line between two experts, which a coin draws in expectation."""
     return score_path(np.zeros(n_prompts), small, large)
+
+
+def ranks_within(score: FloatArray, part: IntArray) -> FloatArray:
+    """Rank of each score among those of its part, as a share of the part; equal scores have their mean rank.
+
+    Scores of routers that were trained on different folds are on scales of their own, and pooling them makes a curve
+    worse than that of any of the routers (for AUC: Forman and Scholz 2010). By ranks the curve is the mean of the
+    folds' curves at equal shares.
+
+    Args:
+        score: (n_prompts,).
+        part: (n_prompts,) number of the part.
+    """
+    ranks = np.empty(len(score))
+    for number in np.unique(part):
+        mine = part == number
+        _, place, count = np.unique(score[mine], return_inverse=True, return_counts=True)
+        ranks[mine] = ((np.cumsum(count) - count / 2) / mine.sum())[place]
+    return ranks
 
 
 def trade_off_path(quality: FloatArray, cost: FloatArray) -> Path:

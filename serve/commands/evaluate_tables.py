@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from routers.evaluation import Judgement
+from routers.evaluation import Difference, Judgement
 
 __all__ = ["show"]
 
 _WIDTH = 120
-_NAME_WIDTH = 24
+_NAME_WIDTH = 22
 _NONE = "–"
 _CURVES_CAPTION = """\
 CPT: % of {unit} for 50, 80, 95 % of the gap. Drop: % of quality lost with 10, 20, 40 % kept off the large expert.
@@ -55,7 +55,7 @@ def show(judgement: Judgement, notes: list[str], protocol: dict[str, Any]) -> No
 
 def _curves(judgement: Judgement, everyone: _Rows) -> Table:
     table = _table("Quality against cost", "router or baseline")
-    headings = ("APGR", "exact", "CPT 50", "80", "95", "drop at 10", "20", "40", "AIQ", "match")
+    headings = ("APGR", "exact", "CPT 50", "80", "95", "drop 10", "20", "40", "AIQ", "match")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, of in everyone:
@@ -102,13 +102,21 @@ def _differences(judgement: Judgement) -> Table:
     table.add_column("against", max_width=_NAME_WIDTH, overflow="fold")
     for heading in ("metric", "difference", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
-    shown = {"apgr": "APGR", "quality": "quality"}
     for one in judgement.paired:
-        if one.metric in shown and one.second not in ("random", "zero-router"):
+        if _is_shown(one, judgement):
             difference = _brackets(one.difference, one.ci95, sign="+")
             p = _NONE if one.p is None else f"{one.p:.3f}"
-            table.add_row(escape(one.first), escape(one.second), shown[one.metric], difference, p)
+            table.add_row(
+                escape(one.first), escape(one.second), "APGR" if one.metric == "apgr" else one.metric, difference, p
+            )
     return table
+
+
+def _is_shown(one: Difference, judgement: Judgement) -> bool:
+    """APGR; quality beside the best single expert, and beside everyone where there are more than two experts."""
+    if one.metric == "quality":
+        return judgement.axis == "cost" or one.second not in judgement.routers
+    return one.metric == "apgr" and one.second not in ("random", "zero-router")
 
 
 def _table(title: str, first: str) -> Table:
