@@ -47,7 +47,7 @@ format: install ## format the code and apply the safe fixes of the linter
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench: install ## measure Pointsman beside ray.serve.llm's own ingress, in one run
+bench: install ## measure Pointsman beside ray.serve.llm's own ingress, then every router alone
 	@$(OFFLINE) $(VENV)/bin/pointsman bench
 
 lock: $(VENV)/bin/python ## resolve the pinned lists in requirements/ anew

@@ -1,4 +1,4 @@
-"""``pointsman bench``: Pointsman beside ``ray.serve.llm``'s own ingress, over the same engine, in one run."""
+"""``pointsman bench``: Pointsman beside ``ray.serve.llm``'s own ingress over the same engine, and the routers alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from enum import StrEnum
 from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
@@ -32,12 +33,16 @@ _MAX_TOKENS = 16
 _DECISION_HEADER = "x-pointsman-decision-us"
 _WARMUP_S = 5.0
 _TABLE_WIDTH = 124
+_ROUTERS_WIDTH = 190
 _SAME_FOR_ALL = {
     **PRIORITY_ENVIRONMENT,
     "RAY_ADDRESS": "local",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
 
 
 class _Plan(NamedTuple):
@@ -49,8 +54,16 @@ class _Plan(NamedTuple):
     seconds: float
 
 
+class Part(StrEnum):
+    """What can be measured by itself."""
+
+    ENDPOINT = "endpoint"
+    ROUTERS = "routers"
+
+
 def bench(
     config: Annotated[Path, typer.Argument(help="Configuration that `pointsman serve` runs.")] = Path("config.yaml"),
+    only: Annotated[Part | None, typer.Option(help="Measure this part alone; both otherwise.")] = None,
     expert: Annotated[str, typer.Option(help="The vLLM expert whose engine answers everything.")] = "small",
     users: Annotated[str, typer.Option(help="Concurrent users, separated by commas.")] = "1,64,256",
     seconds: Annotated[float, typer.Option(min=0.5, help="Measured time of each load.")] = 4.0,
@@ -58,15 +71,32 @@ def bench(
     starts: Annotated[int, typer.Option(min=1, help="Times that each server is started, in turn.")] = 1,
     direct: Annotated[bool, typer.Option(help="Also Pointsman without a decision, by the expert's id.")] = True,
     bare: Annotated[bool, typer.Option("--bare", help="Also a vLLM server alone: the floor.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="POINTSMAN_DATA", help="Folder that holds mmlu_pro/, which routers are measured with."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Routers learn from few prompts: for trying it.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
 ) -> None:
-    """Measure Pointsman and ray.serve.llm's own ingress over the same engine, model and requests, one by one."""
+    """Measure the endpoint beside ray.serve.llm's own ingress, over the same engine; then the routers alone."""
     import orjson
 
-    from loadtests.comparison import Comparison, Point
+    found: dict[str, Any] = {}
+    if only is not Part.ROUTERS:
+        from loadtests.comparison import Point
 
-    points = [Point(count, stream) for count in _counts(users) for stream in (False, True)]
-    plan = _Plan(points, rounds, starts, seconds)
+        points = [Point(count, stream) for count in _counts(users) for stream in (False, True)]
+        found = _endpoint(config, expert, _Plan(points, rounds, starts, seconds), direct=direct, bare=bare)
+    if only is not Part.ENDPOINT:
+        found["routers"] = _routers(data, quick=quick)
+    if json_file is not None:
+        json_file.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+
+
+def _endpoint(config: Path, expert: str, plan: _Plan, *, direct: bool, bare: bool) -> dict[str, Any]:
+    """What the endpoint costs; everything measured, for programs."""
+    from loadtests.comparison import Comparison
+
     console = Console(soft_wrap=True)
     comparison = Comparison(_BASELINE)
     with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, _terminable():
@@ -74,9 +104,32 @@ def bench(
         _introduce(console, stacks, plan, expert)
         _run(stacks, plan, comparison, Path(folder))
     Console(width=max(console.width, _TABLE_WIDTH)).print(comparison.table())
-    if json_file is not None:
-        about = {"expert": expert, "seconds": seconds, "starts": starts, "max_tokens": _MAX_TOKENS}
-        json_file.write_bytes(orjson.dumps({**about, **comparison.as_json()}, option=orjson.OPT_INDENT_2))
+    about = {"expert": expert, "seconds": plan.seconds, "starts": plan.starts, "max_tokens": _MAX_TOKENS}
+    return {**about, **comparison.as_json()}
+
+
+def _routers(data: Path | None, *, quick: bool) -> dict[str, Any]:
+    """What training and asking routers costs; everything measured, for programs."""
+    from routers import list_routers
+    from serve.router_bench import QUICK, Scale, as_json, cases, material, measure, table
+
+    scale = QUICK if quick else Scale()
+    console = Console(soft_wrap=True)
+    measured = {}
+    with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, _terminable():
+        using = material(data, scale, Path(folder))
+        console.print(f"{using.about}.", highlight=False)
+        console.print(f"Two-model routers: {using.pair['small']} and {using.pair['large']}.", highlight=False)
+        rows = cases(list_routers(), using.pair)
+        with Progress(*_COLUMNS, console=Console(stderr=True)) as bar:
+            every, one = bar.add_task("Routers", total=len(rows)), bar.add_task("", total=1.0)
+            for case in rows:
+                bar.reset(one, description=f"{case.name}: training")
+                measured[case.name] = measure(case, using, scale, lambda share: bar.update(one, completed=share))
+                bar.advance(every)
+    found = as_json(measured)
+    Console(width=max(console.width, _ROUTERS_WIDTH)).print(table(found))
+    return {"about": using.about, "pair": using.pair, "rounds": scale.rounds, "seconds": scale.seconds, "rows": found}
 
 
 def _counts(users: str) -> list[int]:
@@ -167,10 +220,9 @@ def _run(stacks: list[Stack], plan: _Plan, comparison: Comparison, folder: Path)
     from loadtests.stacks import memory_of, running
 
     total = plan.starts * sum(1 + plan.rounds * len(plan.points) * len(stack.models) for stack in stacks)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     # The load generator is a process of its own, so that this one's progress bar does not disturb it.
     generator = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-    with Progress(*columns, console=Console(stderr=True)) as progress, generator:
+    with Progress(*_COLUMNS, console=Console(stderr=True)) as progress, generator:
         task = progress.add_task("", total=total)
         for start, stack in itertools.product(range(plan.starts), stacks):
             progress.update(task, description=f"Starting {stack.name}")
