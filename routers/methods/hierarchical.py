@@ -12,7 +12,7 @@ from pydantic import Field
 from routers.base import Prediction, Progress, Router, RouterState, TwoModelRouter
 from routers.clustered import ClusteringRouter
 from routers.errors import ArtifactError, ParameterError
-from routers.evaluate import choose_threshold, sweep_thresholds
+from routers.evaluation.outcomes import choose_threshold, sweep_thresholds
 from routers.features import checked_tensor
 from routers.learning.labels import relaxed_labels
 from routers.methods.members import (
