@@ -15,7 +15,7 @@ from routers import (
 )
 from routers.base import TwoModelRouter
 
-from .conftest import make_frame
+from ..conftest import make_frame
 
 
 @pytest.fixture(scope="module")
