@@ -14,8 +14,7 @@ from routers import (
     sweep_thresholds,
 )
 from routers.base import TwoModelRouter
-
-from ..conftest import make_frame
+from tests.unit.routers.conftest import make_frame
 
 
 @pytest.fixture(scope="module")
