@@ -141,4 +141,5 @@ def _plain(value: float | None, digits: int = 3) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return _NONE if value is None else f"{100 * value:.1f}"
+    # Adding 0 makes a rounded -0.0 plain 0.0.
+    return _NONE if value is None else f"{round(100 * value, 1) + 0.0:.1f}"
