@@ -50,6 +50,7 @@ _PAIRS = (
     {"small": "Meta-Llama-3.1-8B-Instruct", "large": "Meta-Llama-3.1-70B-Instruct"},
     {"small": "letters", "large": "large"},
 )
+_LEARN_SLOWLY = ("ensemble", "ensemble-n")
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -91,7 +92,7 @@ class Scale:
 
     Attributes:
         train_prompts: most prompts that a router learns from.
-        encoder_prompts: the same of routers that read with an encoder.
+        few_prompts: the same of routers that learn slowly: ensembles, and those that read with an encoder.
         questions: prompts that routers are asked about, and do not learn from.
         encoder_questions: the same of routers that read with an encoder.
         rounds: rounds of each measurement.
@@ -100,15 +101,15 @@ class Scale:
     """
 
     train_prompts: int = 100_000
-    encoder_prompts: int = 1024
+    few_prompts: int = 1024
     questions: int = 1024
     encoder_questions: int = 128
     rounds: int = 5
     seconds: float = 0.5
-    limit_s: float = 180.0
+    limit_s: float = 240.0
 
 
-QUICK = Scale(train_prompts=1000, encoder_prompts=128, rounds=3, seconds=0.1)
+QUICK = Scale(train_prompts=1000, few_prompts=128, rounds=3, seconds=0.1)
 """For trying it: training takes seconds, and decisions are measured less exactly."""
 
 
@@ -120,7 +121,8 @@ class Case:
         name: what the row is called.
         router: name of the router.
         params: its parameters.
-        few: whether it learns from `Scale.encoder_prompts` only.
+        few: whether it learns from `Scale.few_prompts` only.
+        encoder: whether it reads with an encoder.
         keep: whether decisions are measured also with features that are there already.
         needs: why it cannot be measured; empty where it can.
     """
@@ -129,6 +131,7 @@ class Case:
     router: str
     params: dict[str, Any] = field(default_factory=dict)
     few: bool = False
+    encoder: bool = False
     keep: bool = False
     needs: str = ""
 
@@ -183,7 +186,7 @@ def material(place: Path | None, scale: Scale, folder: Path) -> Material:
     n_questions = min(scale.questions, len(data.texts) // 4)
     order = np.random.default_rng(0).permutation(len(data.texts))
     places = np.sort(order[n_questions:][: scale.train_prompts])
-    few = np.sort(order[n_questions:][: scale.encoder_prompts])
+    few = np.sort(order[n_questions:][: scale.few_prompts])
     asked = [data.texts[i] for i in order[:n_questions]]
     characters = statistics.median(map(len, asked))
     made = Material(
@@ -227,18 +230,23 @@ def cases(infos: Sequence[RouterInfo], pair: dict[str, str]) -> list[Case]:
     for info in infos:
         lacking = [need for need in info.needs if "checkpoint" in need]
         needs = f"needs {lacking[0]} of your own" if lacking else ""
-        made.append(Case(info.name, info.name, pair if info.experts == "two" else {}, needs=needs))
+        params = pair if info.experts == "two" else {}
+        made.append(Case(info.name, info.name, params, few=info.name in _LEARN_SLOWLY, needs=needs))
     return sorted(made + _with_encoder(pair), key=lambda case: case.name)
 
 
 def _with_encoder(pair: dict[str, str]) -> list[Case]:
     needs = "" if find_spec(ENCODER) else f"needs the package {ENCODER}"
     sentence = {"features": f"sentence:package:{ENCODER}"}
-    encoder = {} if needs else {"encoder": str(find_encoder(f"package:{ENCODER}")), "encoder_epochs": 1}
+    tuned = {} if needs else {"encoder": str(find_encoder(f"package:{ENCODER}")), "encoder_epochs": 1}
+    kinds = (
+        ("hybrid-trans, MiniLM fine-tuned", {**pair, **tuned}, False),
+        ("poly-knn, MiniLM embedding", sentence, True),
+        ("routellm-mf, MiniLM embedding", {**pair, **sentence}, True),
+    )
     return [
-        Case("hybrid-trans, MiniLM fine-tuned", "hybrid-trans", {**pair, **encoder}, few=True, needs=needs),
-        Case("poly-knn, MiniLM embedding", "poly-knn", sentence, few=True, keep=True, needs=needs),
-        Case("routellm-mf, MiniLM embedding", "routellm-mf", {**pair, **sentence}, few=True, keep=True, needs=needs),
+        Case(name, name.partition(",")[0], params, few=True, encoder=True, keep=keep, needs=needs)
+        for name, params, keep in kinds
     ]
 
 
@@ -262,7 +270,7 @@ def measure(case: Case, using: Material, scale: Scale, progress: Callable[[float
         "data": str(using.few if case.few else using.train),
         "artifact": str(using.folder / "routers" / case.name.replace(", ", "-").replace(" ", "-")),
         "prompts": str(using.questions),
-        "n_prompts": scale.encoder_questions if case.few else scale.questions,
+        "n_prompts": scale.encoder_questions if case.encoder else scale.questions,
         "rounds": scale.rounds,
         "seconds": scale.seconds,
         "keep": case.keep,

@@ -17,7 +17,7 @@ from serve.router_bench import AIMS, Aim, Case, Material, Scale, as_json, cases,
 from serve.router_timing import KeptFeatures, ask, memory_mb, train
 
 PAIR = {"small": "s", "large": "l"}
-TINY = Scale(encoder_prompts=20, questions=16, encoder_questions=4, rounds=2, seconds=0.005, limit_s=120)
+TINY = Scale(few_prompts=20, questions=16, encoder_questions=4, rounds=2, seconds=0.005, limit_s=120)
 
 
 def tiny_data(n=80):
@@ -156,6 +156,13 @@ def test_every_router_has_a_row():
     assert by_name["cluster"].params == {}
     assert by_name["poly-bert"].needs == "needs an encoder checkpoint of your own"
     assert not by_name["poly-mlp"].needs
+    assert {case.name for case in rows if case.few} == {
+        "ensemble",
+        "ensemble-n",
+        "hybrid-trans, MiniLM fine-tuned",
+        "poly-knn, MiniLM embedding",
+        "routellm-mf, MiniLM embedding",
+    }
 
 
 def test_rows_with_aims_exist():
@@ -180,7 +187,7 @@ def test_material_of_a_folder_with_mmlu_pro(tmp_path):
     (folder / "mmlu_pro_scores.csv").write_text("\n".join([head + models, *rows]))
     chars = [f"{i},10,20" for i in range(40)]
     (folder / "mmlu_pro_output_chars.csv").write_text("\n".join(["," + models, *chars]))
-    made = material(tmp_path / "sets", Scale(train_prompts=25, encoder_prompts=6, questions=8), tmp_path)
+    made = material(tmp_path / "sets", Scale(train_prompts=25, few_prompts=6, questions=8), tmp_path)
     learned, few = RoutingData.read(made.train), RoutingData.read(made.few)
     asked = orjson.loads(made.questions.read_bytes())
     assert (len(learned.texts), len(few.texts), len(asked)) == (made.train_prompts, made.few_prompts, 8) == (25, 6, 8)
@@ -192,7 +199,7 @@ def test_material_of_a_folder_with_mmlu_pro(tmp_path):
 
 def test_without_mmlu_pro_the_demos_data_stands_in(tmp_path, monkeypatch):
     monkeypatch.setattr(router_bench, "_DATA", tmp_path)
-    made = material(None, Scale(train_prompts=30, encoder_prompts=5, questions=10), tmp_path)
+    made = material(None, Scale(train_prompts=30, few_prompts=5, questions=10), tmp_path)
     assert made.about.startswith("The demo's data, as there is no mmlu_pro")
     assert made.pair == {"small": "letters", "large": "large"}
     assert set(made.pair.values()) <= set(RoutingData.read(made.train).experts)
