@@ -1,0 +1,137 @@
+"""Figures without pyplot: their look, their labels, and how they become PNG and SVG."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from routers.errors import ParameterError
+
+__all__ = ["COLOURS", "FAINT", "GREY", "INK", "Label", "axes_of", "colour_of", "label_ends", "new_figure", "png", "svg"]
+
+INK = "#22272e"
+FAINT = "#d3d8de"
+GREY = "#7d8590"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
+"""Okabe and Ito's colours for the colour-blind, without black and with a brown in place of the pale yellow."""
+
+_DPI = 110
+_LABEL_SIZE = 8.5
+_LINE_SHARE = 0.05
+"""Height of one label, as a share of the axes' height."""
+_THEMED = {INK: "var(--ink)", FAINT: "var(--faint)", GREY: "var(--grey)"}
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words at the end of a curve: where it ends, in the data's units, and its colour."""
+
+    text: str
+    x: float
+    y: float
+    colour: str
+
+
+def new_figure(width: float = 7.2, height: float = 4.4) -> Any:
+    """An empty figure; sizes are in inches.
+
+    Raises:
+        ParameterError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ParameterError("Pictures need matplotlib: install the extra 'reports' (pointsman[reports]).") from None
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def axes_of(figure: Any, place: tuple[int, int, int], *, title: str = "", x: str = "", y: str = "") -> Any:
+    """Quiet axes: no box, a faint grid, labels with their units."""
+    axes = figure.add_subplot(*place)
+    axes.set_facecolor("none")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GREY)
+    axes.grid(visible=True, color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, labelsize=_LABEL_SIZE, length=3)
+    axes.set_xlabel(x, color=INK, fontsize=9)
+    axes.set_ylabel(y, color=INK, fontsize=9)
+    if title:
+        axes.set_title(title, color=INK, fontsize=9.5, loc="left")
+    return axes
+
+
+def colour_of(place: int) -> str:
+    """The colour of the router at this place; from the eighth on they repeat, told apart by their labels."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def label_ends(axes: Any, labels: Sequence[Label]) -> None:
+    """Write labels to the right of the axes, each near its height, none over another, with a thin leader."""
+    if not labels:
+        return
+    low, high = axes.get_ylim()
+    span = high - low
+    ordered = sorted(labels, key=lambda label: label.y)
+    places = _spread([(label.y - low) / span for label in ordered], _LINE_SHARE)
+    for label, place in zip(ordered, places, strict=True):
+        axes.annotate(
+            label.text,
+            xy=(label.x, label.y),
+            xytext=(1.03, place),
+            textcoords=axes.transAxes,
+            color=label.colour,
+            fontsize=_LABEL_SIZE,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "alpha": 0.6, "shrinkB": 1},
+        )
+
+
+def png(figure: Any) -> bytes:
+    """The figure as PNG on white."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(figure: Any, name: str) -> str:
+    """The figure as an SVG element whose ink follows the page's colours, for a page with other such elements.
+
+    Args:
+        figure: the figure.
+        name: put before every id, so that no two figures of a page share one.
+    """
+    from matplotlib import rc_context
+
+    buffer = BytesIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue().decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    for colour, variable in _THEMED.items():
+        text = text.replace(colour, variable)
+    return re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r"<svg \1", text, count=1)
+
+
+def _spread(places: Sequence[float], gap: float) -> list[float]:
+    """Rising places moved as little as needed to be a gap apart, within 0 and 1 where they fit."""
+    spread: list[float] = []
+    for place in places:
+        spread.append(max(place, spread[-1] + gap) if spread else max(place, 0.0))
+    over = spread[-1] - 1.0
+    if over > 0:
+        spread[-1] -= over
+        for i in range(len(spread) - 2, -1, -1):
+            spread[i] = min(spread[i], spread[i + 1] - gap)
+    return spread
