@@ -30,7 +30,7 @@ __all__ = ["Plan", "RouteSpec", "RouteTable"]
 Side = Mapping[str, SideValue]
 
 _REQUEST_KEYS = (*Policy.model_fields, "side")
-_EITHER = {"threshold": "quality_cost", "quality_cost": "threshold"}
+_EITHER = ("threshold", "quality_cost", "max_quality_drop")
 
 logger = logging.getLogger("ray.serve")
 
@@ -280,11 +280,10 @@ def _bad_routing(message: str, param: str) -> ApiError:
 
 
 def _merged(policy: Policy, changes: Mapping[str, Any]) -> Policy:
-    """The policy with changes; a threshold takes the place of a quality_cost, and the other way round."""
+    """The policy with changes; a threshold, a quality_cost and a max_quality_drop take each other's place."""
     kept = policy.model_dump(exclude_none=True)
-    for key, other in _EITHER.items():
-        if changes.get(key) is not None and changes.get(other) is None:
-            kept.pop(other, None)
+    if any(changes.get(key) is not None for key in _EITHER):
+        kept = {key: value for key, value in kept.items() if key not in _EITHER}
     return Policy.parse({**kept, **changes})
 
 

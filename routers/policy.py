@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from routers.base import Prediction, Router, TwoModelRouter
 from routers.errors import ParameterError
+from routers.promises import promised_setting, promises_of
 
 __all__ = ["Decision", "Policy", "check_policy", "choose", "decide", "without_router"]
 
@@ -31,6 +32,9 @@ class Policy(BaseModel):
             method's own, see `Prediction`). Left out: never.
         quality_cost: choose by predicted quality - quality_cost x (cost / cost of the dearest expert), instead of
             the threshold or the router's own choice: how much quality the dearest answer must gain to be worth it.
+        max_quality_drop: most relative loss of quality against the router's reference expert: the setting that the
+            router was calibrated to keep it with (`pointsman calibrate`). It goes with no other key, since what was
+            promised holds for the router's choices as they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +45,7 @@ class Policy(BaseModel):
     novelty: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     quality_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    max_quality_drop: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @classmethod
     def parse(cls, values: Any) -> Self:
@@ -89,10 +94,13 @@ def check_policy(router: Router, policy: Policy) -> None:
 
     Raises:
         ParameterError: it names experts that the router does not know, or settings that the router lacks, or leaves
-            no expert to choose.
+            no expert to choose; or no such quality drop was promised.
+        ArtifactError: the router's promises cannot be read.
         NotFittedError: the router has not been trained.
     """
     router.check_fitted()
+    if policy.max_quality_drop is not None:
+        _check_promise(router, policy, policy.max_quality_drop)
     if policy.threshold is not None and not isinstance(router, TwoModelRouter):
         raise ParameterError(f"Router {router.name!r} has no threshold: leave 'threshold' out of the policy.")
     if policy.threshold is not None and policy.quality_cost is not None:
@@ -143,6 +151,17 @@ def without_router(router: Router, policy: Policy, reason: str) -> Decision:
     return Decision(router.experts_[index], None, None, {}, None, None, reason)
 
 
+def _check_promise(router: Router, policy: Policy, max_drop: float) -> None:
+    others = policy.model_dump(exclude_none=True).keys() - {"max_quality_drop"}
+    if others:
+        raise ParameterError(
+            f"A policy takes 'max_quality_drop' without {min(others)!r}, since the promise was made "
+            "without it: leave one out."
+        )
+    promises_of(router)
+    promised_setting(router, max_drop)
+
+
 def _candidates(router: Router, policy: Policy) -> list[int]:
     """Indices of the experts that the policy leaves."""
     allowed = router.experts_ if policy.experts is None else policy.experts
@@ -179,10 +198,10 @@ def _pick(
         confidence = _confidence(prediction, row)
         if confidence < policy.confidence:
             return fallback, None, f"confidence {confidence:.3f} is below {policy.confidence:g}"
-    if policy.quality_cost is not None:
-        return _best_trade(router, prediction, row, policy.quality_cost, candidates)
-    if isinstance(router, TwoModelRouter) and prediction.large_needed is not None:
-        threshold = router.threshold_ if policy.threshold is None else policy.threshold
+    threshold, quality_cost = _setting(router, policy)
+    if quality_cost is not None:
+        return _best_trade(router, prediction, row, quality_cost, candidates)
+    if threshold is not None and prediction.large_needed is not None:
         score = float(prediction.large_needed[row])
         large = score >= threshold
         reason = f"score {score:.3f} is {'at least' if large else 'below'} the threshold {threshold:g}"
@@ -190,6 +209,15 @@ def _pick(
     if prediction.choice is not None and int(prediction.choice[row]) in candidates:
         return int(prediction.choice[row]), None, "the router's choice for prompts like this"
     return _best_trade(router, prediction, row, 0.0, candidates)
+
+
+def _setting(router: Router, policy: Policy) -> tuple[float | None, float | None]:
+    """Threshold and quality_cost to choose by: the policy's, those of its promise, or the router's own."""
+    if policy.max_quality_drop is not None:
+        name, value = promised_setting(router, policy.max_quality_drop)
+        return (value, None) if name == "threshold" else (None, value)
+    own = router.threshold_ if isinstance(router, TwoModelRouter) else None
+    return own if policy.threshold is None else policy.threshold, policy.quality_cost
 
 
 def _confidence(prediction: Prediction, row: int) -> float:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from routers.errors import PointsmanError
 from serve.commands.bench import bench
+from serve.commands.calibrate import calibrate
 from serve.commands.evaluate import evaluate
 from serve.commands.import_ import import_
 from serve.commands.label import label
@@ -40,6 +41,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, routers, label, train, evaluate, route, bench):
+for command in (serve, routers, label, train, calibrate, evaluate, route, bench):
     app.command()(command)
 app.command("import")(import_)
