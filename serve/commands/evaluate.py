@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from routers import ParameterError, Router, RoutingData, TwoModelRouter, list_routers, load_router, make_router
+from routers.clustered import ClusteringRouter
 from routers.evaluation import (
     Exam,
     Fold,
@@ -30,6 +31,7 @@ from routers.evaluation import (
     two_experts,
 )
 from serve.commands.evaluate_tables import show
+from serve.reporting import Scene, write_report
 
 __all__ = ["evaluate"]
 
@@ -76,6 +78,9 @@ def evaluate(
     resamples: Annotated[int, typer.Option(min=2, help="Bootstrap resamples of the prompts.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page with tables and plots, and the plots as PNG, to this folder.")
+    ] = None,
 ) -> None:
     """Judge routers with the field's metrics, beside what needs no router: docs/evaluation.md explains the figures."""
     if len(routers_and_data) < 2:
@@ -89,8 +94,9 @@ def evaluate(
     with _progress() as bar:
         judged, predictions, notes = _predictions(specs, data, plan, pair, bar)
         task = bar.add_task("resamples", total=1.0)
+        exam = Exam.of(judged, *pair)
         judgement = judge(
-            Exam.of(judged, *pair),
+            exam,
             predictions,
             n_resamples=resamples,
             seed=seed,
@@ -101,6 +107,19 @@ def evaluate(
     if json_file is not None:
         _write(json_file, {"data": routers_and_data[-1], **protocol, **asdict(judgement), "notes": notes})
     show(judgement, notes, protocol)
+    if report is not None:
+        title = f"Routers on {Path(routers_and_data[-1]).name}"
+        clusters = _clusters(specs, judged)
+        page = write_report(
+            Scene(exam, predictions, judgement, title, protocol["protocol"], notes, clusters, seed), report
+        )
+        typer.echo(f"Report: {page}")
+
+
+def _clusters(specs: list[_Spec], judged: RoutingData) -> dict[str, Any]:
+    """The cluster of each judged prompt, of trained routers; folds would have clusters of their own."""
+    trained = {spec.text: spec.trained for spec in specs if isinstance(spec.trained, ClusteringRouter)}
+    return {name: router.predict_with_clusters(judged.inputs(router.side))[1] for name, router in trained.items()}
 
 
 def _specs(texts: list[str], seed: int) -> list[_Spec]:

@@ -10,7 +10,19 @@ from typing import Any
 
 from routers.errors import ParameterError
 
-__all__ = ["COLOURS", "FAINT", "GREY", "INK", "Label", "axes_of", "colour_of", "label_ends", "new_figure", "png", "svg"]
+__all__ = [
+    "COLOURS",
+    "FAINT",
+    "GREY",
+    "INK",
+    "Curve",
+    "axes_of",
+    "colour_of",
+    "legend_by_height",
+    "new_figure",
+    "png",
+    "svg",
+]
 
 INK = "#22272e"
 FAINT = "#d3d8de"
@@ -20,19 +32,17 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 
 _DPI = 110
 _LABEL_SIZE = 8.5
-_LINE_SHARE = 0.05
-"""Height of one label, as a share of the axes' height."""
 _THEMED = {INK: "var(--ink)", FAINT: "var(--faint)", GREY: "var(--grey)"}
 
 
 @dataclass(frozen=True)
-class Label:
-    """Words at the end of a curve: where it ends, in the data's units, and its colour."""
+class Curve:
+    """A drawn curve for a legend: its name, colour and line, and how high it is."""
 
     text: str
-    x: float
-    y: float
     colour: str
+    style: str
+    height: float
 
 
 def new_figure(width: float = 7.2, height: float = 4.4) -> Any:
@@ -74,26 +84,21 @@ def colour_of(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
-def label_ends(axes: Any, labels: Sequence[Label]) -> None:
-    """Write labels to the right of the axes, each near its height, none over another, with a thin leader."""
-    if not labels:
-        return
-    low, high = axes.get_ylim()
-    span = high - low
-    ordered = sorted(labels, key=lambda label: label.y)
-    places = _spread([(label.y - low) / span for label in ordered], _LINE_SHARE)
-    for label, place in zip(ordered, places, strict=True):
-        axes.annotate(
-            label.text,
-            xy=(label.x, label.y),
-            xytext=(1.03, place),
-            textcoords=axes.transAxes,
-            color=label.colour,
-            fontsize=_LABEL_SIZE,
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "alpha": 0.6, "shrinkB": 1},
-        )
+def legend_by_height(axes: Any, curves: Sequence[Curve]) -> None:
+    """Name curves beside the axes, in the order of their heights."""
+    from matplotlib.lines import Line2D
+
+    ordered = sorted(curves, key=lambda curve: -curve.height)
+    handles = [Line2D([], [], color=c.colour, linestyle=c.style, linewidth=1.8, label=c.text) for c in ordered]
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        fontsize=_LABEL_SIZE,
+        frameon=False,
+        labelcolor=INK,
+        borderaxespad=0.0,
+    )
 
 
 def png(figure: Any) -> bytes:
@@ -122,16 +127,3 @@ def svg(figure: Any, name: str) -> str:
     for colour, variable in _THEMED.items():
         text = text.replace(colour, variable)
     return re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r"<svg \1", text, count=1)
-
-
-def _spread(places: Sequence[float], gap: float) -> list[float]:
-    """Rising places moved as little as needed to be a gap apart, within 0 and 1 where they fit."""
-    spread: list[float] = []
-    for place in places:
-        spread.append(max(place, spread[-1] + gap) if spread else max(place, 0.0))
-    over = spread[-1] - 1.0
-    if over > 0:
-        spread[-1] -= over
-        for i in range(len(spread) - 2, -1, -1):
-            spread[i] = min(spread[i], spread[i + 1] - gap)
-    return spread

@@ -14,9 +14,9 @@ __all__ = ["write_report"]
 
 _NONE = "–"
 _CAPTIONS = {
-    "quality-cost": "Upper left is better. Bands: 95 % intervals at each cost, from resampled prompts. The Zero router "
-    "mixes single experts by a coin: a router below it is not worth asking. The data-set oracle knows each domain's "
-    "mean qualities; the per-prompt oracle knows every answer.",
+    "quality-cost": "Upper left is better. A band is a 95 % interval at each cost, from resampled prompts; of more than "
+    "two routers only the best one's is shown. The Zero router mixes single experts by a coin: a router below it is not "
+    "worth asking. The data-set oracle knows each domain's mean qualities; the per-prompt oracle knows every answer.",
     "deferral": "Dots are RouteLLM's ten points, at 10, 20 … 100 % of prompts to the large expert.",
     "reliability": "Bins of equally many prompts; on the line predictions mean what they say. Bars: 95 % intervals.",
     "domains": "In brackets: prompts. Right of the gap: routers.",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.reporting.canvas import FAINT, GREY, INK, Label, axes_of, colour_of, label_ends, new_figure
+from serve.reporting.canvas import FAINT, GREY, INK, Curve, axes_of, colour_of, legend_by_height, new_figure
 from serve.reporting.scene import Scene
 
 __all__ = ["PLOTS", "cluster_map", "cost_curve", "deferral", "heat_map", "reliability"]
@@ -34,15 +34,18 @@ def cost_curve(scene: Scene) -> Any:
     figure = new_figure()
     axes = axes_of(figure, (1, 1, 1), x="mean cost of 1,000 answers, in the data's currency", y="mean quality, %")
     found = scene.judgement
-    labels = []
+    curves = []
     for name, (text, colour, style) in (_BESIDE | _DOMAIN_ORACLE).items():
         beside = found.baselines.get(name)
         if beside is not None and name not in found.routers:
-            labels.append(_line(axes, beside["curve"], text, colour, style))
+            curves.append(_line(axes, beside["curve"], text, colour, style))
     for place, (name, of) in enumerate(found.routers.items()):
-        grid, low, high = scene.bands[name]
-        axes.fill_between(1000 * scene.cost_at(grid), 100 * low, 100 * high, color=colour_of(place), alpha=0.13, lw=0)
-        labels.append(_line(axes, of["curve"], name, colour_of(place), "-"))
+        if name in scene.banded:
+            grid, low, high = scene.bands[name]
+            axes.fill_between(
+                1000 * scene.cost_at(grid), 100 * low, 100 * high, color=colour_of(place), alpha=0.16, lw=0
+            )
+        curves.append(_line(axes, of["curve"], name, colour_of(place), "-"))
     limits = axes.get_ylim()
     oracle = found.baselines[_PROMPT_ORACLE]
     axes.plot(*_points(oracle["curve"]), color=GREY, linewidth=1, linestyle="-.")
@@ -58,7 +61,7 @@ def cost_curve(scene: Scene) -> Any:
             fontsize=7.5,
             color=INK,
         )
-    label_ends(axes, labels)
+    legend_by_height(axes, curves)
     return figure
 
 
@@ -69,20 +72,21 @@ def deferral(scene: Scene) -> Any | None:
     figure = new_figure()
     axes = axes_of(figure, (1, 1, 1), x="prompts sent to the large expert, %", y="mean quality, %")
     found = scene.judgement
-    labels = []
+    curves = []
     for name, of in (("random", found.baselines["random"]), ("length", found.baselines["length"])):
         if name not in found.routers:
             colour, style = _BESIDE[name][1:]
-            labels.append(_line(axes, of["curve"], name, colour, style, over="x"))
+            curves.append(_line(axes, of["curve"], name, colour, style, over="x"))
     for place, (name, of) in enumerate(found.routers.items()):
-        grid, low, high = scene.bands[name]
-        axes.fill_between(100 * grid, 100 * low, 100 * high, color=colour_of(place), alpha=0.13, lw=0)
+        if name in scene.banded:
+            grid, low, high = scene.bands[name]
+            axes.fill_between(100 * grid, 100 * low, 100 * high, color=colour_of(place), alpha=0.16, lw=0)
         text = name if of["apgr"] is None else f"{name}, APGR {of['apgr']:.3f}"
-        labels.append(_line(axes, of["curve"], text, colour_of(place), "-", over="x"))
+        curves.append(_line(axes, of["curve"], text, colour_of(place), "-", over="x"))
         heights = np.interp(_STEPS, of["curve"]["x"], of["curve"]["quality"])
         axes.plot(100 * _STEPS, 100 * heights, "o", color=colour_of(place), markersize=3.5)
     axes.set_xlim(0, 100)
-    label_ends(axes, labels)
+    legend_by_height(axes, curves)
     return figure
 
 
@@ -189,18 +193,19 @@ def _points(curve: Mapping[str, Any], over: str = "cost") -> tuple[FloatArray, F
     return scale * np.array(curve[over]), 100 * np.array(curve["quality"])
 
 
-def _line(axes: Any, curve: Mapping[str, Any], text: str, colour: str, style: str, over: str = "cost") -> Label:
+def _line(axes: Any, curve: Mapping[str, Any], text: str, colour: str, style: str, over: str = "cost") -> Curve:
     x, y = _points(curve, over)
     axes.plot(x, y, color=colour, linestyle=style, linewidth=1.6 if style == "-" else 1.2)
-    return Label(text, float(x[-1]), float(y[-1]), colour)
+    height = np.interp(np.linspace(0, 1, 21), curve["x"], curve["quality"]).mean()
+    return Curve(text, colour, style, float(height))
 
 
 def _say_oracle(axes: Any, quality: float) -> None:
     if quality <= axes.get_ylim()[1]:
         return
     axes.text(
-        0.99, 0.985, f"per-prompt oracle: {quality:.1f} %, above this picture ↑", transform=axes.transAxes,
-        ha="right", va="top", fontsize=8, color=GREY,
+        0.01, 0.985, f"per-prompt oracle: {quality:.1f} %, above this picture ↑", transform=axes.transAxes,
+        ha="left", va="top", fontsize=8, color=GREY,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _BAND_RESAMPLES = 200
+_MOST_BANDS = 2
 _GRID_POINTS = 61
 _BINS = 10
 _MAP_PROMPTS = 1500
@@ -90,16 +91,23 @@ class Scene:
         """Whether there are two experts, so that spending is a share of large calls."""
         return self.exam.shares
 
+    @property
+    def banded(self) -> list[str]:
+        """Routers whose band is drawn: both of two; of more only the one with the most AIQ, since bands overlap."""
+        routers = self.judgement.routers
+        best = sorted(routers, key=lambda name: -(routers[name]["aiq"] or 0.0))
+        return best if len(best) <= _MOST_BANDS else best[:1]
+
     @cached_property
     def bands(self) -> dict[str, tuple[FloatArray, FloatArray, FloatArray]]:
-        """Of each router amounts spent (n,), from 0 to 1, and both ends of the 95 % band of quality there, (n,) each.
+        """Of each router in `banded` amounts spent, from 0 to 1, and both ends of the 95 % band there, (n,) each.
 
         A band holds at each amount by itself, not for the whole curve at once.
         """
         grid = np.linspace(0, 1, _GRID_POINTS)
         found = {}
-        for name, predicted in self.predictions.items():
-            entrant = of_router(name, self.exam, predicted)
+        for name in self.banded:
+            entrant = of_router(name, self.exam, self.predictions[name])
             if entrant.curves is None:
                 continue
             drawn = draws(self.exam.data.texts, _BAND_RESAMPLES, self.seed)

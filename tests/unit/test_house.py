@@ -26,7 +26,7 @@ MAY_IMPORT = {
 EXTRAS_OF = {
     "routers": ["torch", "encoders"],
     "deployments": ["serve", "cpu", "gpu"],
-    "serve": ["serve"],
+    "serve": ["serve", "reports"],
     "demo": ["demo", "torch"],
     "loadtests": ["serve", "dev"],
 }
