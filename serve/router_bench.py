@@ -96,7 +96,7 @@ class Scale:
         questions: prompts that routers are asked about, and do not learn from.
         encoder_questions: the same of routers that read with an encoder.
         rounds: rounds of each measurement.
-        seconds: what a round takes at least.
+        seconds: what a round takes at least, of the processor's time.
         limit_s: time after which the training of a router, or asking it, is given up.
     """
 
@@ -105,7 +105,7 @@ class Scale:
     questions: int = 1024
     encoder_questions: int = 128
     rounds: int = 5
-    seconds: float = 0.5
+    seconds: float = 0.25
     limit_s: float = 240.0
 
 

@@ -1,7 +1,8 @@
 """What ``pointsman bench`` runs in a process of its own for each router: training it, or asking the trained one.
 
-A process is pinned to one core, and the environment that it is started with keeps the libraries to one thread. The one
-that asks has loaded nothing but what a server loads, so that its memory is a server's.
+A process is pinned to one core, and the environment it is started with keeps the libraries to one thread. Times are
+those of the processor, so that whatever else runs on the machine disturbs them little. The process that asks has loaded
+nothing but what a server loads, so that its memory is a server's.
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ def train(task: Mapping[str, Any], progress: Callable[[str, float], None] | None
     """
     data = RoutingData.read(task["data"])
     router = make_router(task["router"], **task["params"])
-    started = time.perf_counter()
+    started = time.process_time()
     router.fit(data, progress)
-    took_s = time.perf_counter() - started
+    took_s = time.process_time() - started
     save_router(router, task["artifact"])
     size = sum(file.stat().st_size for file in Path(task["artifact"]).iterdir())
     return {"train_s": took_s, "artifact_mb": size / _MB}
@@ -105,12 +106,12 @@ def ask(task: Mapping[str, Any]) -> dict[str, Any]:
     prompts = orjson.loads(Path(task["prompts"]).read_bytes())[: task["n_prompts"]]
     policy = Policy()
     before_mb = memory_mb()
-    started = time.perf_counter()
+    started = time.process_time()
     router = load_router(task["artifact"])
     check_policy(router, policy)
-    loaded = time.perf_counter()
+    loaded = time.process_time()
     _decide(router, prompts[:1], policy)
-    first = time.perf_counter()
+    first = time.process_time()
     said: dict[str, Any] = {
         "load_s": loaded - started,
         "first_ms": 1000 * (first - loaded),
@@ -150,11 +151,11 @@ def _rounds(router: Router, prompts: Sequence[str], policy: Policy, task: Mappin
 
 def _per_second(router: Router, asked: cycle[Sequence[str]], policy: Policy, seconds: float) -> float:
     """Decisions a second over at least so many seconds, and at least one step."""
-    decided, now = 0, time.perf_counter()
+    decided, now = 0, time.process_time()
     started, end = now, now + seconds
     while now < end or not decided:
         decided += len(_decide(router, next(asked), policy))
-        now = time.perf_counter()
+        now = time.process_time()
     return decided / (now - started)
 
 
