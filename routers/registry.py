@@ -11,6 +11,7 @@ from routers.methods.baselines import ConstantRouter, LengthRouter, RandomRouter
 from routers.methods.cluster import ClusterRouter
 from routers.methods.cluster_score import ClusterScoreRouter
 from routers.methods.ensemble import EnsembleNRouter, EnsembleRouter
+from routers.methods.forest import ForestRouter
 from routers.methods.hierarchical import HierarchicalRouter
 from routers.methods.hybrid import HybridDetRouter, HybridProbRouter, HybridTransRouter
 from routers.methods.poly_bert import PolyBertRouter
@@ -29,6 +30,7 @@ _CLASSES: tuple[type[Router], ...] = (
     ConstantRouter,
     EnsembleRouter,
     EnsembleNRouter,
+    ForestRouter,
     HierarchicalRouter,
     HybridDetRouter,
     HybridProbRouter,

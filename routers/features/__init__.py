@@ -5,7 +5,13 @@ from routers.features.endpoint import ALLOWED_ENDPOINTS, EndpointFeatures
 from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
 from routers.features.sentence import SentenceFeatures, encoder_fingerprint, find_encoder
 from routers.features.side import SideFeatures, WithSide
-from routers.features.svd import ClusterFeatures, TfidfSvdFeatures, right_singular_vectors, unit_rows
+from routers.features.svd import (
+    ClusterFeatures,
+    TfidfSvdCountsFeatures,
+    TfidfSvdFeatures,
+    right_singular_vectors,
+    unit_rows,
+)
 from routers.features.tensors import checked_tensor
 from routers.features.tfidf import TfidfFeatures
 
@@ -23,6 +29,7 @@ __all__ = [
     "SparseRows",
     "Tensors",
     "TfidfFeatures",
+    "TfidfSvdCountsFeatures",
     "TfidfSvdFeatures",
     "WithSide",
     "as_matrix",

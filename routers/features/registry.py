@@ -12,7 +12,7 @@ from routers.features.base import Features
 from routers.features.endpoint import EndpointFeatures
 from routers.features.sentence import SentenceFeatures
 from routers.features.side import SideFeatures, WithSide
-from routers.features.svd import ClusterFeatures, TfidfSvdFeatures
+from routers.features.svd import ClusterFeatures, TfidfSvdCountsFeatures, TfidfSvdFeatures
 from routers.features.tfidf import TfidfFeatures
 
 __all__ = ["FeatureSpec", "SideColumns", "list_features", "make_features"]
@@ -25,7 +25,15 @@ SideColumns = Annotated[list[str], Field(max_length=1000)] | tuple[str, ...]
 
 _KINDS: dict[str, type[Features]] = {
     cls.kind: cls
-    for cls in (TfidfFeatures, TfidfSvdFeatures, ClusterFeatures, SentenceFeatures, EndpointFeatures, SideFeatures)
+    for cls in (
+        TfidfFeatures,
+        TfidfSvdFeatures,
+        TfidfSvdCountsFeatures,
+        ClusterFeatures,
+        SentenceFeatures,
+        EndpointFeatures,
+        SideFeatures,
+    )
 }
 
 

@@ -17,7 +17,7 @@ from routers.features.tensors import checked_tensor
 from routers.features.terms import Tfidf, encode_terms, restore_terms
 from routers.features.tfidf import TfidfFeatures
 
-__all__ = ["ClusterFeatures", "TfidfSvdFeatures", "right_singular_vectors", "unit_rows"]
+__all__ = ["ClusterFeatures", "TfidfSvdCountsFeatures", "TfidfSvdFeatures", "right_singular_vectors", "unit_rows"]
 
 _TOKEN = re.compile(r"\b(?:\d\w*|\w\w+)\b")
 
@@ -169,6 +169,30 @@ class TfidfSvdFeatures(Features):
 
     def _unfitted(self) -> TfidfFeatures:
         return TfidfFeatures(self.max_terms, min_documents=self.min_documents, max_chars=self.max_chars)
+
+
+class TfidfSvdCountsFeatures(TfidfSvdFeatures):
+    """`TfidfSvdFeatures` and the counts of `TfidfFeatures` beside them: topic and size, to be cut, not compared.
+
+    Rows are not of unit length: the counts, limited to 1 on either side, come on top. Parameters are those of
+    `TfidfSvdFeatures`.
+    """
+
+    kind: ClassVar[str] = "tfidf-svd-counts"
+
+    @property
+    def n_features_(self) -> int:
+        """Dimensions and counts."""
+        return super().n_features_ + len(TfidfFeatures.count_names)
+
+    def transform(self, texts: Sequence[str]) -> FloatArray:
+        """Features of each text, (n_texts, n_dimensions + n_counts) float32."""
+        if not hasattr(self, "components_"):
+            raise NotFittedError("These TfidfSvdCountsFeatures know no words yet: call fit first.")
+        n_counts = len(TfidfFeatures.count_names)
+        rows = self._tfidf.transform(texts)
+        counts = np.array([values[-n_counts:] for _, values in rows.rows], dtype=np.float32).reshape(-1, n_counts)
+        return np.concatenate([unit_rows(rows @ self.components_), counts], axis=1)
 
 
 def unit_rows(x: FloatArray) -> FloatArray:

@@ -55,6 +55,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"folds": 2, "members": [{"name": "cluster-score"}, {"name": "hybrid-prob", "folds": 2}]},
         {"method": "mean", "members": [{"name": "cluster", "n_clusters": 2}, {"name": "poly-knn"}]},
     ],
+    "forest": [{"n_trees": 20}, {"n_trees": 8, "features": "tfidf-svd:16", "side": ["domain"]}],
     "hierarchical": [
         {"within": {"name": "hybrid-prob", "folds": 2}},
         {
@@ -74,7 +75,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "routellm-sw": [{}, {"battles": "all", "gamma": 30.0}],
 }
 POOLS = dict.fromkeys(
-    ("cluster-score", "ensemble-n", "poly-bert", "poly-knn", "poly-mlp"), ("letters", "small", "sums")
+    ("cluster-score", "ensemble-n", "forest", "poly-bert", "poly-knn", "poly-mlp"), ("letters", "small", "sums")
 )
 """Experts for routers that would send everything to the large one, which is best at everything."""
 

@@ -8,7 +8,7 @@ from routers import ParameterError, list_features, make_features
 
 
 def test_the_kinds_there_are() -> None:
-    assert list_features() == ("c-btm", "endpoint", "sentence", "side", "tfidf", "tfidf-svd")
+    assert list_features() == ("c-btm", "endpoint", "sentence", "side", "tfidf", "tfidf-svd", "tfidf-svd-counts")
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ def test_the_kinds_there_are() -> None:
     [
         ("tfidf", "tfidf", {}),
         ("tfidf-svd:64", "tfidf-svd", {"n_components": 64, "random_state": 7}),
+        ("tfidf-svd-counts:16", "tfidf-svd-counts", {"n_components": 16, "random_state": 7}),
         ("c-btm:20", "c-btm", {"n_components": 20, "random_state": 7}),
         ("sentence:models/minilm", "sentence", {"model": "models/minilm"}),
         ("sentence:package:some_model", "sentence", {"model": "package:some_model"}),

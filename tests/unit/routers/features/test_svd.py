@@ -7,7 +7,7 @@ import pytest
 from sklearn.decomposition import TruncatedSVD
 
 from routers import ArtifactError, ClusterFeatures, DataError, NotFittedError, TfidfFeatures, TfidfSvdFeatures
-from routers.features import SparseRows, right_singular_vectors, unit_rows
+from routers.features import SparseRows, TfidfSvdCountsFeatures, right_singular_vectors, unit_rows
 
 TEXTS = [
     f"{verb} the {thing} number {i}" for i, verb in enumerate(["paint", "carry"] * 6) for thing in ["red dog", "cat"]
@@ -90,3 +90,18 @@ def test_what_comes_before_fit(cls: Any) -> None:
         cls().transform(["x"])
     with pytest.raises(DataError, match="no texts"):
         cls().fit([])
+
+
+def test_counts_stand_beside_the_dimensions() -> None:
+    features = TfidfSvdCountsFeatures(4).fit(TEXTS)
+    rows = features.transform(TEXTS)
+    n_counts = len(TfidfFeatures.count_names)
+    assert (rows.shape, rows.dtype, features.n_features_) == ((len(TEXTS), 4 + n_counts), np.float32, 4 + n_counts)
+    np.testing.assert_allclose(rows[:, :4], TfidfSvdFeatures(4).fit(TEXTS).transform(TEXTS), atol=1e-5)
+    weights = TfidfFeatures().fit(TEXTS).transform(TEXTS).matrix().toarray()
+    np.testing.assert_allclose(rows[:, 4:], weights[:, -n_counts:], atol=1e-6)
+    assert features.transform([]).shape == (0, 4 + n_counts)
+    again = TfidfSvdCountsFeatures(4).restore(features.tensors())
+    np.testing.assert_array_equal(again.transform(TEXTS), rows)
+    with pytest.raises(NotFittedError, match="call fit first"):
+        TfidfSvdCountsFeatures().transform(TEXTS)
