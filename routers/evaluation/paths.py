@@ -81,7 +81,7 @@ def one_step_path(n_prompts: int, small: int, large: int) -> Path:
 def ranks_within(score: FloatArray, part: IntArray) -> FloatArray:
     """Rank of each score among those of its part, as a share of the part; equal scores have their mean rank.
 
-    Scores of routers that were trained on different folds are on scales of their own, and pooling them makes a curve
+    Scores of routers that were trained on different folds are on scales of their own, and pooling them can make a curve
     worse than that of any of the routers (for AUC: Forman and Scholz 2010). By ranks the curve is the mean of the
     folds' curves at equal shares.
 
