@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from routers.errors import ArtifactError, ParameterError
 
@@ -66,6 +66,12 @@ class Promise(BaseModel):
     data_sha256: str
     experts: tuple[str, ...]
     n_adapted: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _threshold_is_a_score(self) -> Self:
+        if self.setting == "threshold" and self.value > 1:
+            raise ValueError("a threshold is at most 1")
+        return self
 
 
 def promises_of(router: Router) -> list[Promise]:

@@ -3,8 +3,8 @@
 The claim is always that a bounded quantity z has a mean of at least 0. Its evidence is Gaffke's test of a bounded
 mean (Gaffke 2005, "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative
 variable"; Learned-Miller and Thomas 2019, arXiv 1905.06208): one observation of the worst possible value is added,
-every observation is weighted by an exponential variable of its own, and the p-value is the probability that the weighted
-sum is at most 0. For quantities of two values this is exactly the test of Clopper and Pearson; for many observations it
+every observation is weighted by an exponential variable of its own, and the p-value is the probability that the
+weighted sum is at most 0. For quantities of two values this is the test of Clopper and Pearson; for many observations it
 becomes the t-test, with the skewness accounted for. That it is valid for every distribution is a conjecture that
 no one has refuted; the cheaper normal bound and the bootstrap are known to fail where losses are rare, and betting
 (Waudby-Smith and Ramdas 2023, arXiv 2010.09686), which is proven, wants about half as much evidence again, because it
@@ -32,6 +32,7 @@ FloatArray = NDArray[np.float64]
 _NORMAL = NormalDist()
 _HALVINGS = 60
 _DIGITS = 12
+_NEAR = 1e-9
 
 
 def deviate(values: FloatArray, worst: float) -> float:
@@ -61,13 +62,16 @@ def deviate(values: FloatArray, worst: float) -> float:
 def _tilt(z: FloatArray, counts: NDArray[np.int64]) -> float:
     """The saddlepoint: where the sum of z / (1 + tilt z) is 0, which falls as the tilt rises."""
     low, high = 0.0, -1 / float(z[0])
+    tilt = 0.0
     for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if (counts * z / (1 + middle * z)).sum() > 0:
-            low = middle
-        else:
-            high = middle
-    return low
+        scaled = z / (1 + tilt * z)
+        slope, step = float((counts * scaled**2).sum()), float((counts * scaled).sum())
+        low, high = (tilt, high) if step > 0 else (low, tilt)
+        if abs(step) <= _NEAR * slope * high:
+            break
+        newton = tilt + step / slope
+        tilt = newton if low < newton < high else (low + high) / 2
+    return tilt
 
 
 def required_deviate(confidence: float, n_prompts: int, horizon: int | None = None) -> float:

@@ -76,11 +76,12 @@ class Claim:
     def evidence(self, limit: float) -> float:
         """Normal deviate of the evidence that the ratio is at most `limit` on all prompts of the kind.
 
-        Prompts of one text come together, as one observation of their sum, so that whatever they do at worst is
-        multiplied by the most prompts that one text has.
+        Prompts of one text come together, as one observation of their sum. The worst observation is that of as many
+        prompts as a prompt has of its text on average (the design effect of clusters, Kish 1965).
         """
         sums = np.bincount(self.text, weights=limit * self.base - self.loss)
-        return deviate(sums, (limit - self.most) * int(np.bincount(self.text).max()))
+        sizes = np.bincount(self.text)
+        return deviate(sums, (limit - self.most) * float((sizes**2).sum() / sizes.sum()))
 
     def bound(self, required: float) -> float:
         """Smallest limit that the evidence allows to promise; at most `most`."""
