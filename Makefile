@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 CONFIG ?= config.yaml
 DEVICE ?= cpu
+DATA ?= ../shared/data
 INSTALLED := $(VENV)/.installed-$(DEVICE)
 PINS := requirements/bootstrap.txt requirements/$(DEVICE).txt requirements/dev.txt requirements/environment.py
 
@@ -13,11 +14,11 @@ PINS := requirements/bootstrap.txt requirements/$(DEVICE).txt requirements/dev.t
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_NO_USAGE_STATS=1 \
 	DO_NOT_TRACK=1 RAY_USAGE_STATS_ENABLED=0
 
-.PHONY: help install serve test check format bench lock clean
+.PHONY: help install serve test check format bench results lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
-	@echo "  Settings: CONFIG=$(CONFIG) (serve), DEVICE=cpu|gpu (install), PYTHON=$(PYTHON) (3.11 or newer)"
+	@echo "  Settings: CONFIG=$(CONFIG) (serve), DATA=$(DATA) (results), DEVICE=cpu|gpu (install), PYTHON=$(PYTHON) (3.11 or newer)"
 
 install: $(INSTALLED) ## make the environment in .venv and install the pinned packages
 
@@ -49,6 +50,9 @@ format: install ## format the code and apply the safe fixes of the linter
 
 bench: install ## measure Pointsman beside ray.serve.llm's own ingress, then every router alone
 	@$(OFFLINE) $(VENV)/bin/pointsman bench
+
+results: install ## write docs/results.md and its pictures anew; one part: make results PART=pools
+	@$(OFFLINE) $(VENV)/bin/python -m serve.results --data $(DATA) --out docs $(if $(PART),--only $(PART))
 
 lock: $(VENV)/bin/python ## resolve the pinned lists in requirements/ anew
 	@$(VENV)/bin/python requirements/environment.py lock

@@ -93,27 +93,28 @@ def evaluate(
     plan = _plan(data, folds, train_split, test_split, domain, hold_out=hold_out_domain)
     with _progress() as bar:
         judged, predictions, notes = _predictions(specs, data, plan, pair, bar)
-        task = bar.add_task("resamples", total=1.0)
         exam = Exam.of(judged, *pair)
-        judgement = judge(
-            exam,
-            predictions,
-            n_resamples=resamples,
-            seed=seed,
-            progress=lambda doing, share: bar.update(task, completed=share),
-        )
+        judgement = _measured(exam, predictions, resamples, seed, bar)
     notes = [*_notes(judgement, plan, specs), *notes]
     protocol = {**_protocol(plan, folds, test_split, hold_out=hold_out_domain), "resamples": resamples, "seed": seed}
     if json_file is not None:
         _write(json_file, {"data": routers_and_data[-1], **protocol, **asdict(judgement), "notes": notes})
     show(judgement, notes, protocol)
     if report is not None:
-        title = f"Routers on {Path(routers_and_data[-1]).name}"
-        clusters = _clusters(specs, judged)
-        page = write_report(
-            Scene(exam, predictions, judgement, title, protocol["protocol"], notes, clusters, seed), report
-        )
-        typer.echo(f"Report: {page}")
+        title, clusters = f"Routers on {Path(routers_and_data[-1]).name}", _clusters(specs, judged)
+        scene = Scene(exam, predictions, judgement, title, protocol["protocol"], notes, clusters, seed)
+        typer.echo(f"Report: {write_report(scene, report)}")
+
+
+def _measured(exam: Exam, predictions: dict[str, Predictions], resamples: int, seed: int, bar: Progress) -> Judgement:
+    task = bar.add_task("resamples", total=1.0)
+    return judge(
+        exam,
+        predictions,
+        n_resamples=resamples,
+        seed=seed,
+        progress=lambda doing, share: bar.update(task, completed=share),
+    )
 
 
 def _clusters(specs: list[_Spec], judged: RoutingData) -> dict[str, Any]:

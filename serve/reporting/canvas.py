@@ -21,6 +21,7 @@ __all__ = [
     "legend_by_height",
     "new_figure",
     "png",
+    "short",
     "svg",
 ]
 
@@ -89,7 +90,9 @@ def legend_by_height(axes: Any, curves: Sequence[Curve]) -> None:
     from matplotlib.lines import Line2D
 
     ordered = sorted(curves, key=lambda curve: -curve.height)
-    handles = [Line2D([], [], color=c.colour, linestyle=c.style, linewidth=1.8, label=c.text) for c in ordered]
+    handles = [
+        Line2D([], [], color=c.colour, linestyle=c.style, linewidth=1.8, label=short(c.text, 40)) for c in ordered
+    ]
     axes.legend(
         handles=handles,
         loc="upper left",
@@ -99,6 +102,12 @@ def legend_by_height(axes: Any, curves: Sequence[Curve]) -> None:
         labelcolor=INK,
         borderaxespad=0.0,
     )
+
+
+def short(name: str, most: int = 34) -> str:
+    """A name of at most so many characters, its middle left out where it is longer."""
+    kept = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:kept]}…{name[-kept:]}"
 
 
 def png(figure: Any) -> bytes:
@@ -123,6 +132,8 @@ def svg(figure: Any, name: str) -> str:
     text = buffer.getvalue().decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Equal images have equal ids, which nothing refers to.
+    text = re.sub(r'(<image [^>]*?)\bid="[^"]*" ?', r"\1", text)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
     for colour, variable in _THEMED.items():
         text = text.replace(colour, variable)

@@ -14,9 +14,9 @@ __all__ = ["write_report"]
 
 _NONE = "–"
 _CAPTIONS = {
-    "quality-cost": "Upper left is better. A band is a 95 % interval at each cost, from resampled prompts; of more than "
-    "two routers only the best one's is shown. The Zero router mixes single experts by a coin: a router below it is not "
-    "worth asking. The data-set oracle knows each domain's mean qualities; the per-prompt oracle knows every answer.",
+    "quality-cost": "Upper left is better. A band is a 95 % interval at each cost, from resampled prompts; of more "
+    "than two routers only the best one's is shown. The Zero router mixes single experts by a coin: a router below it "
+    "is not worth asking. The data-set oracle knows each domain's mean qualities, the per-prompt oracle every answer.",
     "deferral": "Dots are RouteLLM's ten points, at 10, 20 … 100 % of prompts to the large expert.",
     "reliability": "Bins of equally many prompts; on the line predictions mean what they say. Bars: 95 % intervals.",
     "domains": "In brackets: prompts. Right of the gap: routers.",
@@ -35,6 +35,10 @@ def write_report(scene: Scene, folder: Path) -> Path:
     Raises:
         ParameterError: matplotlib or jinja2 is not installed, or the folder cannot be written.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(folder, error) from None
     plots = []
     files: dict[str, bytes] = {}
     for name, (heading, draw) in PLOTS.items():
@@ -46,14 +50,16 @@ def write_report(scene: Scene, folder: Path) -> Path:
         plots.append({"name": name, "heading": heading, "caption": caption, "svg": svg(figure, name)})
     files["index.html"] = _rendered(scene, plots).encode()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (folder / name).write_bytes(content)
     except OSError as error:
-        raise ParameterError(
-            f"The report cannot be written to {folder} ({error.strerror or error}): name another folder."
-        ) from None
+        raise _not_written(folder, error) from None
     return folder / "index.html"
+
+
+def _not_written(folder: Path, error: OSError) -> ParameterError:
+    reason = error.strerror or error
+    return ParameterError(f"The report cannot be written to {folder} ({reason}): name another folder.")
 
 
 def _rendered(scene: Scene, plots: list[dict[str, str]]) -> str:

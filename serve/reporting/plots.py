@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.reporting.canvas import FAINT, GREY, INK, Curve, axes_of, colour_of, legend_by_height, new_figure
+from serve.reporting.canvas import FAINT, GREY, INK, Curve, axes_of, colour_of, legend_by_height, new_figure, short
 from serve.reporting.scene import Scene
 
 __all__ = ["PLOTS", "cluster_map", "cost_curve", "deferral", "heat_map", "reliability"]
@@ -216,14 +216,19 @@ def _panels(names: Mapping[str, Any], draw: Callable[[Any, str, int], None], y: 
     n_rows = -(-len(first) // n_columns)
     figure = new_figure(max(2.7 * n_columns, 3.6), 2.75 * n_rows + 0.3)
     for place, name in enumerate(first):
-        axes = axes_of(figure, (n_rows, n_columns, place + 1), title=name, y=y if place % n_columns == 0 else "")
+        axes = axes_of(
+            figure, (n_rows, n_columns, place + 1), title=short(name, 30), y=y if place % n_columns == 0 else ""
+        )
         draw(axes, name, place)
     return figure
 
 
 def _columns(scene: Scene, columns: list[str]) -> list[str]:
     n_experts = len(scene.exam.data.experts)
-    return [name if i < n_experts or not scene.two else f"{name}, 50 % large" for i, name in enumerate(columns)]
+    return [
+        short(name) if i < n_experts or not scene.two else f"{short(name)}, 50 % large"
+        for i, name in enumerate(columns)
+    ]
 
 
 def _number_clusters(axes: Any, at: FloatArray, clusters: NDArray[np.int64] | None) -> None:
@@ -241,7 +246,7 @@ def _expert_legend(figure: Any, colours: Mapping[str, str], *, others: bool) -> 
     from matplotlib.lines import Line2D
 
     entries = [*colours.items(), *([("another expert", GREY)] if others else [])]
-    handles = [Line2D([], [], marker="o", linestyle="", color=colour, label=name) for name, colour in entries]
+    handles = [Line2D([], [], marker="o", linestyle="", color=colour, label=short(name)) for name, colour in entries]
     figure.legend(
         handles=handles, loc="outside lower left", ncols=2, fontsize=8, frameon=False, labelcolor=INK, handletextpad=0.2
     )

@@ -1,0 +1,50 @@
+"""Which routers take part in which study: the one place to change when a router is added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from routers import Router, TwoModelRouter, make_router
+
+__all__ = ["FAST_N", "FAST_TWO", "HYBRID", "N_EXPERTS", "TWO_EXPERTS", "Entry"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A router of a study.
+
+    Attributes:
+        label: what tables call it.
+        name: of the router.
+        parameters: of the router.
+    """
+
+    label: str
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, pair: tuple[str, str], seed: int) -> Router:
+        """The untrained router; one between two experts gets the pair (small, large)."""
+        router = make_router(self.name, **self.parameters)
+        if isinstance(router, TwoModelRouter):
+            router.set_params(small=pair[0], large=pair[1])
+        if "seed" in type(router).parameter_names() and "seed" not in self.parameters:
+            router.set_params(seed=seed)
+        return router
+
+
+def _plain(*names: str) -> tuple[Entry, ...]:
+    return tuple(Entry(name, name) for name in names)
+
+
+TWO_EXPERTS = _plain("ensemble", "hybrid-prob", "routellm-sw", "poly-knn", "cluster-score")
+"""For RouteLLM's sets."""
+N_EXPERTS = _plain("ensemble-n", "poly-knn", "cluster-score", "cluster")
+"""For pools of experts."""
+FAST_TWO = _plain("hybrid-prob", "poly-knn")
+"""For studies that train many times."""
+FAST_N = _plain("poly-knn", "cluster-score")
+"""The same, for pools."""
+HYBRID = _plain("hybrid-det", "hybrid-prob", "hybrid-trans")
+"""Hybrid LLM's r_det, r_prob and r_trans."""
