@@ -4,8 +4,8 @@ The claim is always that a bounded quantity z has a mean of at least 0. Its evid
 mean (Gaffke 2005, "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative
 variable"; Learned-Miller and Thomas 2019, arXiv 1905.06208): one observation of the worst possible value is added,
 every observation is weighted by an exponential variable of its own, and the p-value is the probability that the
-weighted sum is at most 0. For quantities of two values this is the test of Clopper and Pearson; for many observations it
-becomes the t-test, with the skewness accounted for. That it is valid for every distribution is a conjecture that
+weighted sum is at most 0. For quantities of two values this is the test of Clopper and Pearson; for many observations
+it becomes the t-test, with the skewness accounted for. That it is valid for every distribution is a conjecture that
 no one has refuted; the cheaper normal bound and the bootstrap are known to fail where losses are rare, and betting
 (Waudby-Smith and Ramdas 2023, arXiv 2010.09686), which is proven, wants about half as much evidence again, because it
 may be looked at after every prompt.

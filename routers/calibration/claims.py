@@ -79,7 +79,7 @@ class Claim:
         Prompts of one text come together, as one observation of their sum. The worst observation is that of as many
         prompts as a prompt has of its text on average (the design effect of clusters, Kish 1965).
         """
-        sums = np.bincount(self.text, weights=limit * self.base - self.loss)
+        sums = np.bincount(self.text, weights=limit * self.base - self.loss).astype(np.float64)
         sizes = np.bincount(self.text)
         return deviate(sums, (limit - self.most) * float((sizes**2).sum() / sizes.sum()))
 

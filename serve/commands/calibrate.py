@@ -92,7 +92,7 @@ def calibrate(
     if asked and isinstance(router, TwoModelRouter):
         router.threshold_ = promises[-1].value
     save_router(router, target)
-    result = {"router": router.name, "path": str(target), "refused": refused}
+    result: dict[str, Any] = {"router": router.name, "path": str(target), "refused": refused}
     result["promises"] = [promise.model_dump(mode="json") for promise in promises]
     _print(result, as_json, lambda: _show(router, target, promises, refused))
 
