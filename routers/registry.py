@@ -14,6 +14,7 @@ from routers.methods.ensemble import EnsembleNRouter, EnsembleRouter
 from routers.methods.forest import ForestRouter
 from routers.methods.hierarchical import HierarchicalRouter
 from routers.methods.hybrid import HybridDetRouter, HybridProbRouter, HybridTransRouter
+from routers.methods.linear import LinearRouter
 from routers.methods.poly_bert import PolyBertRouter
 from routers.methods.poly_knn import PolyKnnRouter
 from routers.methods.poly_mlp import PolyMlpRouter
@@ -36,6 +37,7 @@ _CLASSES: tuple[type[Router], ...] = (
     HybridProbRouter,
     HybridTransRouter,
     LengthRouter,
+    LinearRouter,
     PolyBertRouter,
     PolyKnnRouter,
     PolyMlpRouter,

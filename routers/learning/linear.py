@@ -13,8 +13,12 @@ from routers.learning.mlp import Folds, Layers
 if TYPE_CHECKING:
     from routers.learning.heads import HeadSettings
 
-__all__ = ["adapt_linear", "logistic", "train_linear"]
+__all__ = ["adapt_linear", "best_penalty", "logistic", "train_linear"]
 
+_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_PARTS = 5
+_MANY_ROWS = 5000
+_FEW_ROWS_PENALTY = 1.0
 _STRENGTHS = (np.inf, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 _FEW_ROWS_STRENGTH = 10.0
 
@@ -35,6 +39,39 @@ def logistic(x: Any, y: NDArray[np.float64], C: float) -> tuple[NDArray[np.float
     twice = vstack([x, x]).tocsr() if issparse(x) else np.concatenate([x, x])
     model.fit(twice[used], target, sample_weight=weight[used])
     return model.coef_[0], float(model.intercept_[0])
+
+
+def best_penalty(x: Any, y: NDArray[np.float64], seed: int) -> float:
+    """The inverse strength C of the L2 penalty, from 0.03 to 30, with the least cross-entropy on held-out rows.
+
+    The sum over the outputs counts. Penalties are tried from the strongest on, until two weaker ones in a row do worse.
+    Of five parts each is held out once, or only the first where there are more than 5,000 rows; with fewer than 20
+    rows nothing can be held out, and 1 stands in.
+
+    Args:
+        x: features (n, n_features), dense or sparse.
+        y: soft labels (n, n_outputs) in [0, 1].
+        seed: of the parts.
+    """
+    n = len(y)
+    if n < 4 * _PARTS:
+        return _FEW_ROWS_PENALTY
+    part = np.random.default_rng(seed).permutation(n) % _PARTS
+    losses: list[float] = []
+    for C in _PENALTIES:
+        losses.append(sum(_held_out_loss(x, y, C, part == k) for k in range(1 if n > _MANY_ROWS else _PARTS)))
+        if len(losses) - 1 - int(np.argmin(losses)) >= 2:
+            break
+    return _PENALTIES[int(np.argmin(losses))]
+
+
+def _held_out_loss(x: Any, y: NDArray[np.float64], C: float, held_out: NDArray[np.bool_]) -> float:
+    rest, part = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    loss = 0.0
+    for output in range(y.shape[1]):
+        weights, bias = logistic(x[rest], y[rest, output], C)
+        loss += float(_cross_entropy(x[part] @ weights + bias, y[part, output]).sum())
+    return loss
 
 
 def train_linear(x: Any, y: NDArray[np.float64], settings: HeadSettings, watch: Any) -> tuple[Layers, int]:

@@ -235,7 +235,10 @@ class CombiningRouter(CompositeRouter):
         Raises:
             ArtifactError: a member or tensor is missing, damaged, or does not fit the others.
         """
-        members = restore_members(state.calibration.get("members"), state.tensors, self._unfitted())
+        saved = state.calibration.get("members")
+        if self.members is None:
+            self.members = _other_members(saved, self.defaults)
+        members = restore_members(saved, state.tensors, self._unfitted())
         self.members_ = cast("list[Router]", members)
         for member in self.members_:
             if not set(member.experts_) <= set(self.experts_):
@@ -248,6 +251,16 @@ class CombiningRouter(CompositeRouter):
         if stacked:
             own = {name.removeprefix("stack."): t for name, t in state.tensors.items() if name.startswith("stack.")}
             self.stacker_ = ProbabilityHead().restore(own, int(self.known_.sum()), self.known_.shape[1])
+
+
+def _other_members(saved: object, names: Sequence[str]) -> list[MemberSpec] | None:
+    """The members of a file from when others stood in for those not given; None where they are today's."""
+    if not isinstance(saved, list) or not all(isinstance(fields, dict) for fields in saved):
+        return None
+    if [fields.get("name") for fields in saved] == list(names):
+        return None
+    given = ({**dict(fields.get("parameters") or {}), "name": fields.get("name")} for fields in saved)
+    return [{key: value for key, value in spec.items() if key not in ("small", "large")} for spec in given]
 
 
 def _asked(members: Sequence[Router], data: RoutingData) -> list[Prediction]:

@@ -25,20 +25,21 @@ class EnsembleRouter(CombiningRouter, TwoModelRouter):
     """Several routers between the same two experts, averaged or stacked.
 
     What is combined is how likely the large expert is needed, and the predicted quality of both. Members for any
-    number of experts may take part: what they say of the large one is made of their two qualities, q_L (1 - q_S), or
-    (1 + q_L - q_S) / 2 for label="gap"; so much is it, for answers that are right or wrong independently of each other.
+    number of experts may take part: what they say of the large one is made of their two qualities: (1 + q_L - q_S) / 2,
+    or q_L (1 - q_S) for label="needed"; so much is it, for answers that are right or wrong independently of each other.
 
     Scores of different methods differ in scale, which a mean takes as they are and a stack evens out.
 
     Args:
         small: id of the small expert; None: the cheapest of the data.
         large: id of the large expert; None: the dearest of the data.
-        members: routers by name, with their parameters beside it, but `small` and `large`; None: `hybrid-prob`,
-            `routellm-sw` and `length`.
+        members: routers by name, with their parameters beside it, but `small` and `large`; None: `linear`, `forest` and
+            `poly-knn`, which read single words, topic with size, and similar prompts.
         method: "mean" or "stack".
         weights: of the members in the mean; None: equal ones.
-        label: what a stack learns: "needed" for Pr[q_S < q_L] over pairs of samples, as `hybrid-prob` does, or "gap"
-            for (1 + q_L - q_S) / 2 of mean qualities, which sorts prompts by what the large expert gains.
+        label: what a stack learns: "gap" for (1 + q_L - q_S) / 2 of mean qualities, which sorts prompts by what the
+            large expert gains, also counting where it loses, and is 0.5 where both are equally good; or "needed" for
+            Pr[q_S < q_L] over pairs of samples, as `hybrid-prob` does.
         C: inverse strength of the stack's L2 penalty.
         folds: parts of the data for held-out predictions.
         seed: of the folds, and of members without their own.
@@ -51,7 +52,7 @@ class EnsembleRouter(CombiningRouter, TwoModelRouter):
     name: ClassVar[str] = "ensemble"
     paper: ClassVar[str] = "Stacked generalization, Wolpert, Neural Networks 5, 1992"
     describes: ClassVar[str] = "The mean of several two-model routers, or a regression stacked on them."
-    defaults: ClassVar[tuple[str, ...]] = ("hybrid-prob", "routellm-sw", "length")
+    defaults: ClassVar[tuple[str, ...]] = ("linear", "forest", "poly-knn")
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class EnsembleRouter(CombiningRouter, TwoModelRouter):
         members: Members | None = None,
         method: Literal["mean", "stack"] = "stack",
         weights: Weights | None = None,
-        label: Literal["needed", "gap"] = "needed",
+        label: Literal["needed", "gap"] = "gap",
         C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0,
         folds: Annotated[int, Field(ge=2, le=20)] = 5,
         seed: Annotated[int, Field(ge=0, lt=2**32)] = 0,
@@ -121,8 +122,7 @@ class EnsembleNRouter(CombiningRouter):
     by.
 
     Args:
-        members: routers by name, with their parameters beside it; None: `cluster-score`,
-            `poly-knn` and `poly-mlp`.
+        members: routers by name, with their parameters beside it; None: `linear`, `forest` and `poly-knn`.
         method: "mean" or "stack".
         weights: of the members in the mean; None: equal ones.
         C: inverse strength of the stack's L2 penalty.
@@ -136,9 +136,8 @@ class EnsembleNRouter(CombiningRouter):
 
     name: ClassVar[str] = "ensemble-n"
     paper: ClassVar[str] = "Stacked generalization, Wolpert, Neural Networks 5, 1992"
-    needs: ClassVar[tuple[str, ...]] = ("torch",)
     describes: ClassVar[str] = "The mean of several routers' predicted qualities, or a regression stacked on them."
-    defaults: ClassVar[tuple[str, ...]] = ("cluster-score", "poly-knn", "poly-mlp")
+    defaults: ClassVar[tuple[str, ...]] = ("linear", "forest", "poly-knn")
 
     def __init__(
         self,

@@ -14,10 +14,11 @@ from pydantic import Field
 
 from routers.base import Prediction, Progress, RouterState, TwoModelRouter
 from routers.featured import FeatureRouter
-from routers.features import FeatureSpec, Rows
+from routers.features import FeatureSpec, Rows, as_matrix
 from routers.learning.augment import noisy_copies
 from routers.learning.heads import HeadSettings, ProbabilityHead
 from routers.learning.labels import deterministic_labels, find_relaxation, relaxed_labels
+from routers.learning.linear import best_penalty
 from routers.neural.encoder import Encoder
 from routers.neural.parameters import BatchSize, Checkpoint, Epochs, LearningRate, MaxTokens
 from routers.neural.training import Head, Tuning, noise
@@ -53,7 +54,8 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         max_epochs: most passes of the MLP over the data.
         dropout: share of the MLP's hidden units that are left out at random in each step of training.
         weight_decay: of the MLP (AdamW).
-        C: inverse strength of the linear head's L2 penalty.
+        C: inverse strength of the linear head's L2 penalty; None: chosen on held-out prompts (`best_penalty`), which
+            takes longer and pays where answers are noisy.
         prior_strength: of the L2 penalty toward what was learned, in `adapt`; None: as `HeadSettings` says.
         augment: mean number of noisy copies of each prompt to learn from too (`noisy_copies`; not in the paper).
         folds: parts for calibration and early stopping.
@@ -80,7 +82,7 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         max_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4,
-        C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0,
+        C: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 3.0,
         prior_strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         augment: Annotated[float, Field(ge=0, le=20)] = 0.0,
         folds: Annotated[int, Field(ge=2, le=20)] = 5,
@@ -126,7 +128,10 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         rows = self._learn_features(data)
         happened: dict[str, Any] = {}
         if self.encoder is None:
-            self.head_ = ProbabilityHead().fit(rows, targets, self._head_settings(), progress, self._copies(data))
+            if self.C is None and self.head == "linear":
+                happened["C"] = best_penalty(as_matrix(rows), targets, self.seed)
+            settings = self._head_settings(happened.get("C"))
+            self.head_ = ProbabilityHead().fit(rows, targets, settings, progress, self._copies(data))
         else:
             happened = self._fit_encoder(self.encoder, data, targets, progress)
         self.summary_ = {
@@ -188,14 +193,14 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
             seed=self.seed,
         )
 
-    def _head_settings(self) -> HeadSettings:
+    def _head_settings(self, chosen: float | None = None) -> HeadSettings:
         return HeadSettings(
             kind=self.head,
             hidden=self.hidden,
             max_epochs=self.max_epochs,
             dropout=self.dropout,
             weight_decay=self.weight_decay,
-            C=self.C,
+            C=self.C or chosen or 1.0,
             prior_strength=self.prior_strength,
             folds=self.folds,
             seed=self.seed,
@@ -282,7 +287,7 @@ class HybridTransRouter(HybridRouter):
         max_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
         weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4,
-        C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0,
+        C: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 3.0,
         prior_strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         augment: Annotated[float, Field(ge=0, le=20)] = 0.0,
         folds: Annotated[int, Field(ge=2, le=20)] = 5,

@@ -37,7 +37,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "hybrid-prob": [
         {},
         {"encoder": tiny_encoder(), **{f"encoder_{name}": value for name, value in TUNING.items()}},
-        {"features": "tfidf-svd"},
+        {"features": "tfidf-svd", "C": None},
         {"features": "tfidf-svd:32", "side": ["domain"]},
     ],
     "hybrid-trans": [{}, {"head": "mlp", "max_epochs": 15}],
@@ -64,6 +64,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             "max_drop": 0.05,
         },
     ],
+    "linear": [{}, {"C": 0.3, "features": "tfidf-svd:32", "side": ["domain"]}],
     "poly-bert": [{"encoder": tiny_encoder(), **TUNING}],
     "poly-knn": [{"k": 20}, {"k": None, "cost_weight": 0.1}],
     "poly-mlp": [{"max_epochs": 10}],
@@ -75,7 +76,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "routellm-sw": [{}, {"battles": "all", "gamma": 30.0}],
 }
 POOLS = dict.fromkeys(
-    ("cluster-score", "ensemble-n", "forest", "poly-bert", "poly-knn", "poly-mlp"), ("letters", "small", "sums")
+    ("cluster-score", "ensemble-n", "forest", "linear", "poly-bert", "poly-knn", "poly-mlp"), ("letters", "small", "sums")
 )
 """Experts for routers that would send everything to the large one, which is best at everything."""
 

@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from routers import ParameterError, RoutingData
+from routers import ParameterError, RoutingData, load_router, save_router
 from routers.methods.combining import _folds_by_text
 from routers.methods.ensemble import EnsembleNRouter, EnsembleRouter
 from tests.unit.routers.conftest import make_frame
@@ -32,7 +33,8 @@ def two_quantities(n_prompts: int, seed: int) -> RoutingData:
 
 @pytest.fixture(scope="module")
 def mean(data: RoutingData) -> EnsembleRouter:
-    return EnsembleRouter(members=[HYBRID, {"name": "cluster"}], method="mean", weights=[3.0, 1.0]).fit(data)
+    members = [HYBRID, {"name": "cluster"}]
+    return EnsembleRouter(members=members, method="mean", weights=[3.0, 1.0], label="needed").fit(data)
 
 
 def test_mean_is_weighted_by_hand(mean: EnsembleRouter) -> None:
@@ -62,6 +64,30 @@ def test_gap_of_members_for_any_number_of_experts(data: RoutingData) -> None:
     router = EnsembleRouter(members=members, method="mean", label="gap").fit(data)
     quality = router.predict(TEXTS).quality
     np.testing.assert_allclose(router.predict_large_needed(TEXTS), (1 + quality[:, 1] - quality[:, 0]) / 2, atol=1e-6)
+
+
+def test_members_that_stand_in(data: RoutingData) -> None:
+    for cls in (EnsembleRouter, EnsembleNRouter):
+        assert [spec["name"] for spec in cls().member_specs()] == ["linear", "forest", "poly-knn"]
+    router = EnsembleRouter(method="mean").fit(data)
+    assert router.knows_novelty
+    assert not router.slow
+    quality = router.predict_quality(TEXTS)
+    np.testing.assert_allclose(router.predict_large_needed(TEXTS), (1 + quality[:, 1] - quality[:, 0]) / 2, atol=1e-6)
+
+
+def test_a_file_with_other_members_standing_in_keeps_them(data: RoutingData, tmp_path: Path) -> None:
+    saved = EnsembleRouter(members=[HYBRID, LENGTH], method="mean").fit(data)
+    said = saved.predict_large_needed(TEXTS)
+    saved.members = None  # as in a file from when these two stood in
+    save_router(saved, tmp_path / "old")
+    loaded = load_router(tmp_path / "old")
+    assert isinstance(loaded, EnsembleRouter)
+    assert [member.name for member in loaded.members_] == ["hybrid-prob", "length"]
+    np.testing.assert_array_equal(loaded.predict_large_needed(TEXTS), said)
+    save_router(loaded.adapt(data), tmp_path / "again")
+    again = load_router(tmp_path / "again")
+    np.testing.assert_array_equal(again.predict_quality(TEXTS), loaded.predict_quality(TEXTS))
 
 
 def test_members_share_the_pair(data: RoutingData) -> None:
