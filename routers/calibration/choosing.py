@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from routers.base import Router, TwoModelRouter, check_complete
 from routers.calibration.bounds import required_deviate
 from routers.calibration.claims import Claim, Labels
-from routers.calibration.settings import Scored
+from routers.calibration.settings import Scored, SettingName
 from routers.errors import ParameterError
 from routers.promises import Promise, PromiseKind
 
@@ -90,8 +90,8 @@ def calibrate(
     useful = kept and (kind != "max_drop" or even_if_useless or any(p.cost_advantage > 0 for p in kept))
     if not useful:
         raise ParameterError(_refusal(router, kind, limit, points, labels, required, confidence))
-    name = "threshold" if isinstance(router, TwoModelRouter) else "quality_cost"
-    chosen = pick(kind, name, kept)
+    name: SettingName = "threshold" if isinstance(router, TwoModelRouter) else "quality_cost"
+    chosen, plain = pick(kind, name, kept), within_sample(kind, name, points, limit)
     return Promise(
         kind=kind,
         limit=limit,
@@ -99,19 +99,26 @@ def calibrate(
         value=chosen.value,
         confidence=confidence,
         horizon=horizon or n,
-        n_prompts=n,
-        n_texts=int(labels.text.max()) + 1,
-        measured=chosen.claim.measured,
         bound=chosen.claim.bound(required),
-        quality=chosen.quality,
-        cost=chosen.cost,
-        cost_advantage=chosen.cost_advantage,
-        without_margin=within_sample(kind, name, points, limit).cost_advantage,
-        reference=router.experts_[labels.reference],
-        data_sha256=data.select(router.experts_).content_hash(),
-        experts=router.experts_,
-        n_adapted=len(router.summary_.get("adapted", ())),
+        without_margin=plain.cost_advantage,
+        **_noted(router, data, labels, chosen),
     )
+
+
+def _noted(router: Router, data: RoutingData, labels: Labels, chosen: Point) -> dict[str, Any]:
+    """What a promise says of its evidence."""
+    return {
+        "n_prompts": len(labels.quality),
+        "n_texts": int(labels.text.max()) + 1,
+        "measured": chosen.claim.measured,
+        "quality": chosen.quality,
+        "cost": chosen.cost,
+        "cost_advantage": chosen.cost_advantage,
+        "reference": router.experts_[labels.reference],
+        "data_sha256": data.select(router.experts_).content_hash(),
+        "experts": router.experts_,
+        "n_adapted": len(router.summary_.get("adapted", ())),
+    }
 
 
 def labels_of(router: Router, data: RoutingData) -> Labels:

@@ -73,20 +73,26 @@ def calibrate(
         found = _study(artifact, chosen, max_drop or _STUDY_DROPS, splits, confidence, seed)
         _print([asdict(row) for row in found], as_json, lambda: _show_study(artifact, data, found, splits, confidence))
         return
-    target = Path(artifact) if out is None else out
-    router = load_router(artifact)
-    check_place(target)
     part = rows if split in (None, "all") else rows.subset(split or "")
     asked = _asked(max_drop, max_large, max_cost)
-    promises, refused = _promises(
-        router,
-        part,
-        asked or [("max_drop", drop) for drop in _DROPS],
-        strict=bool(asked),
-        confidence=confidence,
-        horizon=horizon,
-        even_if_useless=even_if_useless,
-    )
+    options = {"confidence": confidence, "horizon": horizon, "even_if_useless": even_if_useless}
+    _store(artifact, Path(artifact) if out is None else out, part, asked, options, as_json=as_json)
+
+
+def _store(
+    artifact: str,
+    target: Path,
+    data: RoutingData,
+    asked: list[tuple[PromiseKind, float]],
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    """Save the router with what it can promise, and print that."""
+    router = load_router(artifact)
+    check_place(target)
+    limits = asked or [("max_drop", drop) for drop in _DROPS]
+    promises, refused = _promises(router, data, limits, strict=bool(asked), **options)
     for promise in promises:
         add_promise(router, promise)
     if asked and isinstance(router, TwoModelRouter):
