@@ -142,7 +142,8 @@ def test_experts_refuse_whoever_is_not_the_router(endpoint: Endpoint) -> None:
 
 def test_models(endpoint: Endpoint) -> None:
     client = endpoint.client(simulated=True)
-    assert [card.id for card in client.models.list()] == ["guess", "sim-small", "sim-large", "sim-slow", "sim-away"]
+    names = ["guess", "sim-small", "sim-large", "sim-slow", "sim-scaled", "sim-away"]
+    assert [card.id for card in client.models.list()] == names
     assert client.models.retrieve("sim-large").id == "sim-large"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("nobody")
