@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from routers.errors import ParameterError, PointsmanError
 from serve.results.page import PARTS, write_section
-from serve.results.study import Study
+from serve.results.study import FOLDS, Study
 
 
 def results(
@@ -19,6 +19,10 @@ def results(
     out: Annotated[Path, typer.Option(help="Folder to write results.md and results/ to.")],
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; may be repeated.")] = None,
     resamples: Annotated[int, typer.Option(min=2, help="Bootstrap resamples of the prompts.")] = 500,
+    judged_folds: Annotated[
+        int,
+        typer.Option(min=1, max=FOLDS, help="Of sets with over 5,000 prompts judge only so many of five folds."),
+    ] = FOLDS,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
 ) -> None:
     """Regenerate the page of published results, or parts of it; each part is written once it is done."""
@@ -30,7 +34,7 @@ def results(
                 raise ParameterError(f"There is no part {name!r}: use one of {', '.join(PARTS)}.")
         with Progress(*columns, console=console) as bar:
             for name in only or PARTS:
-                _run(name, Study(data, seed, resamples), out, bar)
+                _run(name, Study(data, seed, resamples, judged_folds), out, bar)
     except PointsmanError as error:
         console.print(f"Error: {error}", markup=False, highlight=False)
         raise typer.Exit(2) from error

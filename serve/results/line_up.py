@@ -38,13 +38,15 @@ def _plain(*names: str) -> tuple[Entry, ...]:
     return tuple(Entry(name, name) for name in names)
 
 
-TWO_EXPERTS = _plain("ensemble", "hybrid-prob", "routellm-sw", "poly-knn", "cluster-score")
+_MEAN = {"method": "mean"}
+
+TWO_EXPERTS = (Entry("ensemble (mean)", "ensemble", _MEAN), *_plain("linear", "forest", "poly-knn", "routellm-sw"))
 """For RouteLLM's sets."""
-N_EXPERTS = _plain("ensemble-n", "poly-knn", "cluster-score", "cluster")
-"""For pools of experts."""
-FAST_TWO = _plain("hybrid-prob", "poly-knn")
+N_EXPERTS = (Entry("ensemble-n (mean)", "ensemble-n", _MEAN), *_plain("linear", "forest", "cluster-score"))
+"""For pools of experts. A stack in place of the mean trains every member six times."""
+FAST_TWO = _plain("linear", "poly-knn")
 """For studies that train many times."""
-FAST_N = _plain("poly-knn", "cluster-score")
+FAST_N = _plain("linear", "poly-knn")
 """The same, for pools."""
 HYBRID = _plain("hybrid-det", "hybrid-prob", "hybrid-trans")
 """Hybrid LLM's r_det, r_prob and r_trans."""

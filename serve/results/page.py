@@ -38,7 +38,7 @@ routers, and each says what it judged.
 """
 _AIMS = "## What was aimed at"
 _NO_AIMS = "No study with an aim has been run."
-_SECTION = "<!-- begin: {name}; {resamples} resamples, seed {seed} -->\n{text}\n<!-- end: {name} -->"
+_SECTION = "<!-- begin: {name}; {resamples} resamples, {protocol}, seed {seed} -->\n{text}\n<!-- end: {name} -->"
 _FIND = r"<!-- begin: {name};[^\n]*-->\n.*?\n<!-- end: {name} -->"
 _AIM = re.compile(r"^- (?:Reached|\*\*Missed\*\*): .*$", re.MULTILINE)
 
@@ -74,7 +74,8 @@ def _page(before: str, name: str, section: Section, study: Study) -> str:
     body = [f"## {PARTS[name][0]}", *section.text]
     if section.aims:
         body.append("\n".join(map(str, section.aims)))
-    held[name] = _SECTION.format(name=name, resamples=study.resamples, seed=study.seed, text="\n\n".join(body))
+    mark = {"name": name, "resamples": study.resamples, "protocol": study.protocol, "seed": study.seed}
+    held[name] = _SECTION.format(**mark, text="\n\n".join(body))
     sections = [held[part] for part in PARTS if part in held]
     aims = _AIM.findall("\n".join(sections))
     counts = sorted({int(count) for count in re.findall(r"<!-- begin: \w+; (\d+) resamples", "\n".join(sections))})

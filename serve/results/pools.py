@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from routers.evaluation import Difference, by_fold
+from routers.evaluation import Difference
 from serve.reporting import Scene
 from serve.reporting.plots import cluster_map, cost_curve, heat_map
 from serve.results.line_up import N_EXPERTS, Entry
@@ -64,14 +64,15 @@ def pools(study: Study, entries: Sequence[Entry] = N_EXPERTS) -> Section:
     """Routers for any number of experts, 5 folds, beside the best single expert and two oracles."""
     section = Section()
     section.say(
-        "Own choice of each router, 5 folds: the expert with the best predicted quality, whatever it costs. The "
+        f"Own choice of each router, {study.protocol}: the expert with the best predicted quality, whatever "
+        f"it costs. The "
         "difference from the best single expert is on the same resamples of the prompts. The domain oracle knows each "
         "domain's mean qualities on these very prompts, the prompt oracle every single answer. Large experts: the "
         "prompts that all four answered. Frontier: the best model without hidden reasoning of each of four makers."
     )
     for place, (name, pool) in enumerate(POOLS.items()):
         data = study.load(pool.source, experts=pool.experts)
-        scene = study.judged(data, by_fold(data, 5), entries, told=study.within(place, len(POOLS)))
+        scene = study.judged(data, study.folds(data), entries, told=study.within(place, len(POOLS)))
         _pool(section, name, pool, scene)
     return section
 

@@ -111,7 +111,7 @@ def domains(study: Study, entries: Sequence[Entry] = FAST_TWO) -> Section:
         "learned from the other subjects. ZeroEval's three data sets likewise. One threshold for all groups."
     )
     mmlu = study.load("routellm-mmlu", "contaminated")
-    scene = study.judged(mmlu, _subject_groups(mmlu), entries, told=study.within(0, 2))
+    scene = study.judged(mmlu, _subject_groups(mmlu)[: study.judged_folds], entries, told=study.within(0, 2))
     section.say(f"### RouteLLM's MMLU, {_GROUPS} groups of subjects", _curves(scene))
     best, of = max(scene.judgement.routers.items(), key=lambda item: item[1]["apgr"] or 0.0)
     length = scene.judgement.baselines["length"]

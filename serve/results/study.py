@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers import RoutingData
-from routers.evaluation import Exam, Fold, Judgement, Predictions, judge, predict_unseen, rows_of, two_experts
+from routers.evaluation import Exam, Fold, Judgement, Predictions, by_fold, judge, predict_unseen, rows_of, two_experts
 from serve.importing import Choice, import_data
 from serve.reporting import Scene
 from serve.reporting.canvas import png
 from serve.results.line_up import Entry
 
-__all__ = ["Aim", "Section", "Study", "beside_rows", "curve_row", "judged_part", "table", "with_interval"]
+__all__ = ["FOLDS", "Aim", "Section", "Study", "beside_rows", "curve_row", "judged_part", "table", "with_interval"]
 
+FOLDS = 5
+_LARGE_SET = 5000
 Told = Callable[[str, float], None]
 
 
@@ -62,12 +64,14 @@ class Study:
         folder: that holds the public sets.
         seed: of everything random.
         resamples: of the bootstrap.
+        judged_folds: how many of the five folds of a set with over 5,000 prompts are judged.
         told: of what is being done, and the share of the study that is done.
     """
 
     folder: Path
     seed: int = 0
     resamples: int = 500
+    judged_folds: int = FOLDS
     told: Told = lambda doing, share: None
 
     def load(self, source: str, *drop: str, experts: Sequence[str] | None = None) -> RoutingData:
@@ -77,6 +81,18 @@ class Study:
         data = import_data(source, self.folder, Choice(tuple(experts), incomplete=True, drop=drop)).data
         whole = data.prompts["prompt_id"][~np.isnan(data.quality()).any(axis=1)]
         return RoutingData(data.frame[data.frame["prompt_id"].isin(set(whole))])
+
+    @property
+    def protocol(self) -> str:
+        """How many folds are judged, in words."""
+        if self.judged_folds >= FOLDS:
+            return f"{FOLDS} folds"
+        return f"{FOLDS} folds, of sets with over {_LARGE_SET:,} prompts {self.judged_folds} of them judged"
+
+    def folds(self, data: RoutingData) -> list[Fold]:
+        """The folds that are judged, each by routers that learned from the other four."""
+        folds = by_fold(data, FOLDS)
+        return folds[: self.judged_folds] if len(data.texts) > _LARGE_SET else folds
 
     def judged(
         self,

@@ -33,13 +33,13 @@ def routellm(study: Study, entries: Sequence[Entry] = TWO_EXPERTS) -> Section:
     section = Section()
     section.say(
         "Mixtral-8x7B and GPT-4, prompts that RouteLLM marks as contaminated left out as it does. Ours are trained on "
-        "four fifths of the same set and judged on the rest (5 folds), so they know what the set is about; RouteLLM's "
-        f"published routers do not: they were trained on {ROUTELLM_TRAINING}. The two are not the same task, and "
-        "ours is the easier one. CPT is in % of calls to GPT-4: less is better."
+        f"four fifths of the same set and judged on the rest ({study.protocol}), so they know what the set is about; "
+        f"RouteLLM's published routers do not: they were trained on {ROUTELLM_TRAINING}. The two are not the same "
+        "task, and ours is the easier one. CPT is in % of calls to GPT-4: less is better."
     )
     for place, (source, (title, aim)) in enumerate(_SETS.items()):
         data = study.load(source, "contaminated")
-        scene = study.judged(data, by_fold(data, 5), entries, told=study.within(place, len(_SETS)))
+        scene = study.judged(data, study.folds(data), entries, told=study.within(place, len(_SETS)))
         _routellm_set(study, section, source, title, scene)
         if aim is not None:
             best, of = max(scene.judgement.routers.items(), key=lambda item: item[1]["apgr"] or 0.0)
