@@ -42,7 +42,7 @@ class Curve:
 
     text: str
     colour: str
-    style: str
+    style: Any
     height: float
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from routers import Router, TwoModelRouter, make_router
 
-__all__ = ["FAST_N", "FAST_TWO", "HYBRID", "N_EXPERTS", "TWO_EXPERTS", "Entry"]
+__all__ = ["FAST_N", "FAST_TWO", "HELD_OUT", "HYBRID", "N_EXPERTS", "TWO_EXPERTS", "Entry"]
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,7 @@ FAST_TWO = _plain("linear", "poly-knn")
 """For studies that train many times."""
 FAST_N = _plain("linear", "poly-knn")
 """The same, for pools."""
+HELD_OUT = _plain("linear", "forest", "poly-knn")
+"""For held-out domains."""
 HYBRID = _plain("hybrid-det", "hybrid-prob", "hybrid-trans")
 """Hybrid LLM's r_det, r_prob and r_trans."""

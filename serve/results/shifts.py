@@ -10,7 +10,7 @@ from routers import RoutingData
 from routers.evaluation import Fold, Predictions, by_domain, by_fold, predict
 from serve.importing.routellm import EXPERTS
 from serve.reporting import Scene
-from serve.results.line_up import FAST_TWO, Entry
+from serve.results.line_up import FAST_TWO, HELD_OUT, Entry
 from serve.results.study import Aim, Section, Study, beside_rows, curve_row, table
 
 __all__ = ["domains", "noise", "renamed", "transfer"]
@@ -103,12 +103,13 @@ def transfer(study: Study, entries: Sequence[Entry] = FAST_TWO) -> Section:
     return section
 
 
-def domains(study: Study, entries: Sequence[Entry] = FAST_TWO) -> Section:
+def domains(study: Study, entries: Sequence[Entry] = HELD_OUT) -> Section:
     """Whole subjects of MMLU, and whole data sets of ZeroEval, held out."""
     section = Section()
     section.say(
         f"MMLU's 57 subjects in {_GROUPS} groups, by the hash of their names; each group is judged by routers that "
-        "learned from the other subjects. ZeroEval's three data sets likewise. One threshold for all groups."
+        "learned from the other subjects. ZeroEval's three data sets likewise. One threshold for all groups. "
+        f"({study.protocol.capitalize()}.)"
     )
     mmlu = study.load("routellm-mmlu", "contaminated")
     scene = study.judged(mmlu, _subject_groups(mmlu)[: study.judged_folds], entries, told=study.within(0, 2))

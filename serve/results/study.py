@@ -79,8 +79,7 @@ class Study:
         if experts is None:
             return import_data(source, self.folder, Choice(drop=drop)).data
         data = import_data(source, self.folder, Choice(tuple(experts), incomplete=True, drop=drop)).data
-        whole = data.prompts["prompt_id"][~np.isnan(data.quality()).any(axis=1)]
-        return RoutingData(data.frame[data.frame["prompt_id"].isin(set(whole))])
+        return rows_of(data, np.flatnonzero(~np.isnan(data.quality()).any(axis=1)))
 
     @property
     def protocol(self) -> str:
