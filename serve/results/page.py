@@ -71,7 +71,8 @@ def write_section(name: str, section: Section, study: Study, out: Path) -> Path:
 
 def _page(before: str, name: str, section: Section, study: Study) -> str:
     held = {part: found.group() for part in PARTS if (found := _found(before, part))}
-    body = [f"## {PARTS[name][0]}", *section.text]
+    settings = f"*{study.resamples} resamples; {study.protocol}; seed {study.seed}.*"
+    body = [f"## {PARTS[name][0]}", settings, *section.text]
     if section.aims:
         body.append("\n".join(map(str, section.aims)))
     mark = {"name": name, "resamples": study.resamples, "protocol": study.protocol, "seed": study.seed}
