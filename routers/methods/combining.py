@@ -103,12 +103,18 @@ class CombiningRouter(CompositeRouter):
         self.members_, self.stacker_ = [], None
         self.members_ = self._trained(data, share_of(progress, 0.0, end))
         self._check_coverage()
+        scores = None
         if fold is not None:
             held_out = self._held_out(data, fold, self._trained, share_of(progress, end, 1.0))
             # No folds: the regression on held-out predictions is their calibration already.
             self.stacker_ = ProbabilityHead().fit(held_out, self._targets(data), self._settings(0), _to_nobody)
+            scores = self.stacker_.predict(held_out)
+        self._set_threshold(data, scores)
         self.summary_ = {"members": [member.name for member in self.members_], "stacked": fold is not None}
         progress("members", 1.0)
+
+    def _set_threshold(self, data: RoutingData, held_out: FloatArray | None) -> None:
+        """Choose a first threshold, where there is one, from what a stack says of prompts held out from it."""
 
     def _adapt(self, data: RoutingData, progress: Progress) -> None:
         """Every member adapts, and a stack to what members that adapted without a prompt say of it, as in training.

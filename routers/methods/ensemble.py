@@ -96,6 +96,12 @@ class EnsembleRouter(CombiningRouter, TwoModelRouter):
             needed = 1 - relaxed_labels(data.samples(self.small_), data.samples(self.large_))
         return np.column_stack([needed, quality])
 
+    def _set_threshold(self, data: RoutingData, held_out: FloatArray | None) -> None:
+        """A gap of 0 (a score of 0.5) means equal answers, whatever they cost: half the prompts go to the large one."""
+        if self.label == "gap":
+            scores = self._predict(data.inputs(self.side)).large_needed if held_out is None else held_out[:, 0]
+            self.threshold_ = float(np.clip(np.median(np.asarray(scores)), 0.0, 1.0))
+
     def _outputs(self, members: Sequence[Router], predictions: Sequence[Prediction]) -> FloatArray:
         quality = self._qualities(members, predictions)
         small, large = quality[:, :, 0], quality[:, :, 1]

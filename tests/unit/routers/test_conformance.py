@@ -75,8 +75,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "routellm-mf": [FACTORS, {"battles": "all", **FACTORS}],
     "routellm-sw": [{}, {"battles": "all", "gamma": 30.0}],
 }
+SPECIALISTS = ("letters", "small", "sums")
 POOLS = dict.fromkeys(
-    ("cluster-score", "ensemble-n", "forest", "linear", "poly-bert", "poly-knn", "poly-mlp"), ("letters", "small", "sums")
+    ("cluster-score", "ensemble-n", "forest", "linear", "poly-bert", "poly-knn", "poly-mlp"), SPECIALISTS
 )
 """Experts for routers that would send everything to the large one, which is best at everything."""
 
