@@ -93,9 +93,9 @@ class Scene:
 
     @property
     def banded(self) -> list[str]:
-        """Routers whose band is drawn: both of two; of more only the one with the most AIQ, since bands overlap."""
+        """Routers whose band is drawn: both of two; of more only the best by APGR, else by AIQ, since bands overlap."""
         routers = self.judgement.routers
-        best = sorted(routers, key=lambda name: -(routers[name]["aiq"] or 0.0))
+        best = sorted(routers, key=lambda name: -(routers[name]["apgr"] or routers[name]["aiq"] or 0.0))
         return best if len(best) <= _MOST_BANDS else best[:1]
 
     @cached_property
