@@ -60,7 +60,8 @@ def _routellm_set(study: Study, section: Section, source: str, title: str, scene
     section.say(f"### {title}: {found.n_prompts:,} prompts", table(_COLUMNS, rows))
     if source == "routellm-mtbench":
         section.say(
-            f"{found.n_prompts} questions are far too few: intervals of this width say next to nothing about which router is better, "
+            f"{found.n_prompts} questions are far too few: intervals of this width say next to nothing about "
+            f"which router is better, "
             "and nothing was tuned on them."
         )
     if "suspect" in scene.exam.data.frame:
