@@ -7,6 +7,8 @@ VENV := .venv
 CONFIG ?= config.yaml
 DEVICE ?= cpu
 DATA ?= ../shared/data
+# What docs/results.md was printed with; every fold of the large sets takes longer: make results RESULTS=
+RESULTS ?= --resamples 300 --judged-folds 2
 INSTALLED := $(VENV)/.installed-$(DEVICE)
 PINS := requirements/bootstrap.txt requirements/$(DEVICE).txt requirements/dev.txt requirements/environment.py
 
@@ -52,7 +54,7 @@ bench: install ## measure Pointsman beside ray.serve.llm's own ingress, then eve
 	@$(OFFLINE) $(VENV)/bin/pointsman bench
 
 results: install ## write docs/results.md and its pictures anew; one part: make results PART=pools
-	@$(OFFLINE) $(VENV)/bin/python -m serve.results --data $(DATA) --out docs $(if $(PART),--only $(PART))
+	@$(OFFLINE) $(VENV)/bin/python -m serve.results --data $(DATA) --out docs $(RESULTS) $(if $(PART),--only $(PART))
 
 lock: $(VENV)/bin/python ## resolve the pinned lists in requirements/ anew
 	@$(VENV)/bin/python requirements/environment.py lock
