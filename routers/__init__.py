@@ -1,5 +1,6 @@
 """Learned routers: which expert should answer a prompt. No Ray and no HTTP; a notebook can use it alone."""
 
+from routers.answers import AnswerJudge, AnswerScorer, JudgeInfo, list_judges, load_judge, make_judge, save_judge
 from routers.artifact import load_router, save_router
 from routers.base import Prediction, Router, TwoModelRouter
 from routers.data import RoutingData
@@ -13,12 +14,15 @@ from routers.registry import RouterInfo, list_routers, make_router
 from routers.text import conversation_side, conversation_text, prompt_text
 
 __all__ = [
+    "AnswerJudge",
+    "AnswerScorer",
     "ArtifactError",
     "BalancedKMeans",
     "ClusterFeatures",
     "DataError",
     "Decision",
     "FeatureError",
+    "JudgeInfo",
     "NotFittedError",
     "Outcome",
     "ParameterError",
@@ -41,11 +45,15 @@ __all__ = [
     "decide",
     "evaluate",
     "list_features",
+    "list_judges",
     "list_routers",
+    "load_judge",
     "load_router",
     "make_features",
+    "make_judge",
     "make_router",
     "prompt_text",
+    "save_judge",
     "save_router",
     "sweep_thresholds",
     "without_router",

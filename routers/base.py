@@ -22,7 +22,16 @@ from routers.estimator import Estimator
 if TYPE_CHECKING:
     from routers.data import RoutingData
 
-__all__ = ["Prediction", "Progress", "Router", "RouterState", "TwoModelRouter", "check_complete"]
+__all__ = [
+    "Prediction",
+    "Progress",
+    "Router",
+    "RouterState",
+    "TwoModelRouter",
+    "check_complete",
+    "no_progress",
+    "training_facts",
+]
 
 _LIBRARIES = {
     "routers": "pointsman",
@@ -61,7 +70,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class RouterState:
-    """What a router learned, in a form that can be saved without pickle.
+    """What a router, or a judge of answers, learned, in a form that can be saved without pickle.
 
     Attributes:
         features: settings of the features, as JSON values.
@@ -129,8 +138,8 @@ class Router(Estimator, ABC):
         self.novelty_limit_ = None
         self.summary_ = {}
         start_s = time.perf_counter()
-        self._fit(chosen, progress or _no_progress)
-        self.summary_ = {**self.summary_, "training": self._training(chosen, time.perf_counter() - start_s)}
+        self._fit(chosen, progress or no_progress)
+        self.summary_ = {**self.summary_, "training": training_facts(self, chosen, time.perf_counter() - start_s)}
         return self
 
     def adapt(self, data: RoutingData, progress: Progress | None = None) -> Self:
@@ -146,7 +155,7 @@ class Router(Estimator, ABC):
         self.check_fitted()
         chosen = data.select(self.experts_)
         check_complete(chosen)
-        self._adapt(chosen, progress or _no_progress)
+        self._adapt(chosen, progress or no_progress)
         self.cost_ = chosen.cost().mean(axis=0)
         noted = {"prompts": len(chosen.texts), "data_sha256": chosen.content_hash()}
         self.summary_ = {**self.summary_, "adapted": [*self.summary_.get("adapted", []), noted]}
@@ -200,18 +209,6 @@ class Router(Estimator, ABC):
         """Raise NotFittedError unless the router has been trained."""
         if not hasattr(self, "experts_"):
             raise NotFittedError(f"This router {self.name!r} is not trained: call fit or load a trained one.")
-
-    def _training(self, data: RoutingData, duration_s: float) -> dict[str, Any]:
-        """When it was trained, on how much, and with which versions of the libraries that are loaded."""
-        loaded = [distribution for module, distribution in _LIBRARIES.items() if module in sys.modules]
-        return {
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "duration_s": round(duration_s, 3),
-            "prompts": len(data.texts),
-            "rows": len(data),
-            "seed": getattr(self, "seed", None),
-            "versions": {name: _version(name) for name in loaded},
-        }
 
     def _choose(self, data: RoutingData) -> RoutingData:
         """The part of the data to learn from."""
@@ -327,6 +324,23 @@ def check_complete(data: RoutingData) -> None:
         )
 
 
+def training_facts(trained: Estimator, data: RoutingData, duration_s: float) -> dict[str, Any]:
+    """When something was trained, on how much, and with which versions of the libraries that are loaded."""
+    loaded = [distribution for module, distribution in _LIBRARIES.items() if module in sys.modules]
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "duration_s": round(duration_s, 3),
+        "prompts": len(data.texts),
+        "rows": len(data),
+        "seed": getattr(trained, "seed", None),
+        "versions": {name: _version(name) for name in loaded},
+    }
+
+
+def no_progress(doing: str, share: float) -> None:
+    """Report to nobody."""
+
+
 def _with_confidence(prediction: Prediction) -> Prediction:
     if prediction.confidence is not None:
         return prediction
@@ -346,7 +360,3 @@ def _version(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:
         return "unknown"
-
-
-def _no_progress(doing: str, share: float) -> None:
-    """Report to nobody."""

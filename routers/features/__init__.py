@@ -1,6 +1,6 @@
 """What turns prompts into numbers."""
 
-from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, clip_text
+from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, beside, clip_text
 from routers.features.endpoint import ALLOWED_ENDPOINTS, EndpointFeatures
 from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
 from routers.features.sentence import SentenceFeatures, encoder_fingerprint, find_encoder
@@ -33,6 +33,7 @@ __all__ = [
     "TfidfSvdFeatures",
     "WithSide",
     "as_matrix",
+    "beside",
     "checked_tensor",
     "clip_text",
     "encoder_fingerprint",

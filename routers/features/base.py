@@ -16,7 +16,7 @@ from routers.features.terms import SparseRow, stack_rows
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Features", "FloatArray", "Rows", "SparseRows", "Tensors", "as_matrix", "clip_text"]
+__all__ = ["Features", "FloatArray", "Rows", "SparseRows", "Tensors", "as_matrix", "beside", "clip_text"]
 
 FloatArray = NDArray[np.float32]
 Tensors = dict[str, NDArray[Any]]
@@ -67,6 +67,25 @@ Rows = FloatArray | SparseRows
 def as_matrix(rows: Rows) -> Any:
     """What scikit-learn and scipy take: a sparse matrix, or the dense one as it is."""
     return rows.matrix() if isinstance(rows, SparseRows) else rows
+
+
+def beside(first: Rows, second: Rows) -> Rows:
+    """The features of both, (n, n_first + n_second), of the same n prompts; sparse unless both are dense."""
+    if not isinstance(first, SparseRows) and not isinstance(second, SparseRows):
+        return np.concatenate([first, second], axis=1)
+    width = first.shape[1]
+    joined = [
+        (np.concatenate([columns, more + width]), np.concatenate([values, others]))
+        for (columns, values), (more, others) in zip(_sparse(first), _sparse(second), strict=True)
+    ]
+    return SparseRows(joined, width + second.shape[1])
+
+
+def _sparse(rows: Rows) -> Sequence[SparseRow]:
+    if isinstance(rows, SparseRows):
+        return rows.rows
+    there = [np.flatnonzero(row) for row in rows]
+    return [(columns, row[columns]) for columns, row in zip(there, rows, strict=True)]
 
 
 class Features(Estimator, ABC):

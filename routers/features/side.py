@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers.errors import ArtifactError, DataError, NotFittedError
-from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors
+from routers.features.base import Features, FloatArray, Rows, Tensors, beside
 from routers.features.tensors import checked_lines, checked_tensor
 from routers.features.terms import decode_terms, encode_terms
 from routers.prompt import SideValue, side_of
@@ -197,11 +197,11 @@ class WithSide(Features):
 
     def transform(self, texts: Sequence[str]) -> Rows:
         """Features of texts, (n_texts, n_features_) float32."""
-        return self._join(self.text.transform(texts), texts)
+        return beside(self.text.transform(texts), self.side.transform(texts))
 
     async def transform_async(self, texts: Sequence[str]) -> Rows:
         """The same as `transform`, without holding up the event loop."""
-        return self._join(await self.text.transform_async(texts), texts)
+        return beside(await self.text.transform_async(texts), self.side.transform(texts))
 
     def settings(self) -> dict[str, Any]:
         """What an artifact's `features` says."""
@@ -220,16 +220,6 @@ class WithSide(Features):
         self.text.restore(tensors)
         self.side.restore(tensors)
         return self
-
-    def _join(self, rows: Rows, texts: Sequence[str]) -> Rows:
-        side = self.side.transform(texts)
-        if not isinstance(rows, SparseRows):
-            return np.concatenate([rows, side], axis=1)
-        joined = []
-        for (places, values), extra in zip(rows.rows, side, strict=True):
-            there = np.flatnonzero(extra)
-            joined.append((np.concatenate([places, there + rows.n_columns]), np.concatenate([values, extra[there]])))
-        return SparseRows(joined, rows.n_columns + side.shape[1])
 
 
 def _learned(name: str, values: Sequence[Any]) -> _Column | None:

@@ -14,7 +14,7 @@ from routers.features import FloatArray, Rows, as_matrix, checked_tensor
 from routers.learning.linear import adapt_linear, logistic, train_linear
 from routers.learning.mlp import Folds, Layers, adapt_mlp, train_mlp
 
-__all__ = ["HeadSettings", "ProbabilityHead"]
+__all__ = ["HeadSettings", "ProbabilityHead", "fit_platt"]
 
 
 _FEWEST_ROWS = 20
@@ -73,6 +73,7 @@ class ProbabilityHead:
         settings: HeadSettings,
         progress: Progress,
         copies: tuple[Rows, NDArray[np.int64]] | None = None,
+        groups: NDArray[np.int64] | None = None,
     ) -> Self:
         """Learn from features (n, n_features) and soft labels (n, n_outputs) in [0, 1].
 
@@ -83,6 +84,8 @@ class ProbabilityHead:
             progress: told what is done.
             copies: features of noisy copies, (n_copies, n_features), and which of the rows each is a copy of. They
                 are learned from beside the rows, never held out, and together weigh what the rows alone would.
+            groups: (n,) numbers from 0 on of the group that each row belongs to, such as its prompt: a fold holds whole
+                groups. None: each row is one of its own.
 
         Raises:
             ParameterError: the MLP is asked for without torch.
@@ -94,7 +97,7 @@ class ProbabilityHead:
         settings = replace(settings, C=settings.C * n / len(source))
         held_out = np.zeros((n, n_outputs))
         epochs = []
-        fold, n_folds = _folds(n, settings)
+        fold, n_folds = _folds(n, settings, groups)
         for k in range(n_folds):
             progress("cross-fitting", k / (n_folds + 1))
             rest, part = np.flatnonzero(fold[source] != k), np.flatnonzero(fold == k)
@@ -107,8 +110,7 @@ class ProbabilityHead:
         self.slope, self.offset = np.ones(n_outputs, np.float32), np.zeros(n_outputs, np.float32)
         if n_folds:
             for output in range(n_outputs):
-                weight, bias = logistic(held_out[:, [output]], _platt_targets(y[:, output]), 1e6)
-                self.slope[output], self.offset[output] = max(float(weight[0]), 1e-3), bias
+                self.slope[output], self.offset[output] = fit_platt(held_out[:, output], y[:, output])
         progress("training on all rows", 1.0)
         return self
 
@@ -168,6 +170,12 @@ class ProbabilityHead:
         return self
 
 
+def fit_platt(logits: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope > 0 and offset that make held-out logits (n,) say the soft labels (n,) best (Platt, 1999)."""
+    weight, bias = logistic(logits[:, None], _platt_targets(y), 1e6)
+    return max(float(weight[0]), 1e-3), bias
+
+
 def _platt_targets(y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Labels (n,) as far from 0 and 1 as so many of them warrant, so that what is told apart stays finite."""
     most, least = (y.sum() + 1) / (y.sum() + 2), 1 / ((1 - y).sum() + 2)
@@ -175,10 +183,12 @@ def _platt_targets(y: NDArray[np.float64]) -> NDArray[np.float64]:
     return targets
 
 
-def _folds(n: int, settings: HeadSettings) -> Folds:
-    """The fold of each of n rows, and how many folds there are; none where the rows are too few."""
-    n_folds = settings.folds if n >= _FEWEST_ROWS else 0
-    return np.random.default_rng(settings.seed).permutation(n) % max(n_folds, 1), n_folds
+def _folds(n: int, settings: HeadSettings, groups: NDArray[np.int64] | None = None) -> Folds:
+    """The fold of each of n rows, and how many folds there are; none where the rows or their groups are too few."""
+    n_groups = n if groups is None else int(groups.max()) + 1
+    n_folds = settings.folds if n >= _FEWEST_ROWS and n_groups >= settings.folds else 0
+    fold = np.random.default_rng(settings.seed).permutation(n_groups) % max(n_folds, 1)
+    return fold if groups is None else fold[groups], n_folds
 
 
 def _with_copies(rows: Rows, copies: tuple[Rows, NDArray[np.int64]] | None) -> tuple[Any, NDArray[np.int64]]:

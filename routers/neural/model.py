@@ -27,7 +27,7 @@ from routers.neural.checkpoint import (
     settle_weights,
 )
 from routers.neural.side import with_side
-from routers.neural.tokens import Reader, largest_id
+from routers.neural.tokens import Reader, Text, largest_id
 from routers.neural.training import Augment, Head, Tuning, batches, tune
 
 __all__ = ["TextModel"]
@@ -70,24 +70,26 @@ class TextModel(ABC):
     def fit(
         self,
         source: str,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         targets: NDArray[np.float64],
         settings: Tuning,
         progress: Progress,
         *,
         dropout: float | None = None,
         change: Augment | None = None,
+        held: Sequence[int] | None = None,
     ) -> dict[str, Any]:
         """Fine-tune a checkpoint.
 
         Args:
             source: its folder, or its name on the model hub.
-            texts: (n,) texts, at least one.
+            texts: (n,) texts, at least one; a tuple is read as its texts one after the other.
             targets: (n, n_outputs) soft labels; each softmax head's sum to 1.
             settings: how.
             progress: told what is being done.
             dropout: dropout probability of all layers; None: the checkpoint's own.
-            change: makes other texts of the same meaning, anew in each epoch.
+            change: makes other texts of the same meaning, anew in each epoch; not for tuples.
+            held: places of the texts that are not learned from and pick the best epoch; None: as the settings say.
 
         Returns:
             What happened, as JSON values.
@@ -104,11 +106,11 @@ class TextModel(ABC):
                 rows = largest_id(self.reader.tokenizer.get_vocab()) + 1
                 self.model.resize_token_embeddings(rows, mean_resizing=False)
             self.offset = self._prior(targets)
-            return self._tune(texts, targets, settings, progress, change, trained=False)
+            return self._tune(texts, targets, settings, progress, change, held, trained=False)
 
     def adapt(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         targets: NDArray[np.float64],
         settings: Tuning,
         progress: Progress,
@@ -122,9 +124,9 @@ class TextModel(ABC):
         """
         gentle = replace(settings, learning_rate=settings.learning_rate / 3, epochs=-(-settings.epochs // 2))
         with seeded(settings.seed):
-            return self._tune(texts, targets, gentle, progress, change, trained=True)
+            return self._tune(texts, targets, gentle, progress, change, None, trained=True)
 
-    def predict(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def predict(self, texts: Sequence[Text]) -> NDArray[np.float32]:
         """Probabilities of texts (n,): (n, n_outputs) float32 in [0, 1]."""
         torch, _ = needed()
         out = np.zeros((len(texts), self.n_outputs), dtype=np.float32)
@@ -197,11 +199,12 @@ class TextModel(ABC):
 
     def _tune(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Text],
         targets: NDArray[np.float64],
         settings: Tuning,
         progress: Progress,
         change: Augment | None,
+        held: Sequence[int] | None,
         *,
         trained: bool,
     ) -> dict[str, Any]:
@@ -216,6 +219,7 @@ class TextModel(ABC):
             settings,
             progress,
             change=change,
+            held=held,
             trained=trained,
         )
         self.model.zero_grad(set_to_none=True)
@@ -224,7 +228,7 @@ class TextModel(ABC):
         progress("fine-tuned", 1.0)
         return happened
 
-    def _read(self, texts: Sequence[str]) -> list[list[int]]:
+    def _read(self, texts: Sequence[Text]) -> list[list[int]]:
         return self.reader.read(with_side(texts, self.side))
 
     def _probabilities(self, logits: Any) -> Any:

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from routers.errors import ArtifactError
 
-__all__ = ["Reader", "largest_id"]
+__all__ = ["Reader", "Text", "largest_id"]
+
+Text = str | tuple[str, ...]
+"""What a model reads: one text, or several one after the other, such as a question and an answer."""
 
 _CHARS_A_TOKEN = 32
 """Text beyond this many characters for each token that is kept cannot matter, so it is not tokenised."""
@@ -18,6 +21,9 @@ _CHARS_A_TOKEN = 32
 
 class Reader:
     """Reads texts as token ids; of a long text the first and the last half are kept.
+
+    Between the texts of a tuple stand the ids that the tokenizer puts between two texts, or a new line where it has
+    none; where they are too long together each gets its share of the room, and short ones leave theirs to the others.
 
     Special tokens that someone writes in a text are read letter by letter, so that a prompt cannot pose as the end of
     itself or as a score.
@@ -48,19 +54,34 @@ class Reader:
         self.max_tokens = max_tokens
         self.pad = pad
         opening, ending = _special_ids(tokenizer)
+        self.between = _between_ids(tokenizer) or self._ids(["\n"])[0]
         self.before = opening + self._ids([before])[0]
         self.after = self._ids([after])[0] + (ending if closing else [])
 
-    def read(self, texts: Sequence[str]) -> list[list[int]]:
+    def read(self, texts: Sequence[Text]) -> list[list[int]]:
         """Token ids of each text, at least one and at most `max_tokens`."""
         room = max(self.max_tokens - len(self.before) - len(self.after), 1)
-        clipped = [_clipped(text, room * _CHARS_A_TOKEN) for text in texts]
+        parts = [(text,) if isinstance(text, str) else text for text in texts]
+        ids = iter(self._ids([_clipped(part, room * _CHARS_A_TOKEN) for text in parts for part in text]))
         read = []
-        for ids in self._ids(clipped):
-            tail = room // 2
-            kept = ids if len(ids) <= room else ids[: room - tail] + ids[len(ids) - tail :]
+        for text in parts:
+            kept = self._joined([next(ids) for _ in text], room)
             read.append((self.before + kept + self.after)[: self.max_tokens] or [self.pad])
         return read
+
+    def _joined(self, parts: Sequence[list[int]], room: int) -> list[int]:
+        """The ids of the parts of one text, `between` in their midst, each part cut to its share of the room."""
+        left = max(room - len(self.between) * (len(parts) - 1), len(parts))
+        share = [0] * len(parts)
+        for done, place in enumerate(sorted(range(len(parts)), key=lambda place: len(parts[place]))):
+            share[place] = min(len(parts[place]), left // (len(parts) - done))
+            left -= share[place]
+        joined: list[int] = []
+        for place, (ids, most) in enumerate(zip(parts, share, strict=True)):
+            tail = most // 2
+            joined += self.between if place else []
+            joined += ids if len(ids) <= most else ids[: most - tail] + ids[len(ids) - tail :]
+        return joined
 
     def tensor(self) -> NDArray[np.uint8]:
         """The tokenizer, for saving: its JSON as bytes."""
@@ -105,6 +126,14 @@ def _special_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
     n_before = marks.index(0) if 0 in marks else (len(marks) + 1) // 2
     n_after = marks[::-1].index(0) if 0 in marks else len(marks) // 2
     return probe.ids[:n_before], probe.ids[len(probe.ids) - n_after :]
+
+
+def _between_ids(tokenizer: Any) -> list[int]:
+    """Ids that the tokenizer puts between the texts of a pair."""
+    probe = tokenizer.encode("a", "a", add_special_tokens=True)
+    marks = list(probe.special_tokens_mask)
+    texts = [place for place, mark in enumerate(marks) if not mark]
+    return [probe.ids[place] for place in range(texts[0], texts[-1]) if marks[place]] if texts else []
 
 
 def _clipped(text: str, max_chars: int) -> str:

@@ -15,6 +15,7 @@ from routers.base import Progress
 from routers.errors import ParameterError
 from routers.learning.augment import augment
 from routers.neural.checkpoint import needed
+from routers.neural.tokens import Text
 
 __all__ = ["Augment", "Head", "Logits", "Tuning", "batches", "losses_of", "noise", "tune"]
 
@@ -110,14 +111,15 @@ def batches(ids: Sequence[Sequence[int]], places: Sequence[int], at_once: int = 
 def tune(
     model: Any,
     logits_of: Logits,
-    read: Callable[[Sequence[str]], list[list[int]]],
-    texts: Sequence[str],
+    read: Callable[[Sequence[Text]], list[list[int]]],
+    texts: Sequence[Text],
     targets: NDArray[np.float64],
     heads: Sequence[Head],
     settings: Tuning,
     progress: Progress,
     *,
     change: Augment | None = None,
+    held: Sequence[int] | None = None,
     trained: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune a model in place; call it with torch seeded.
@@ -134,6 +136,7 @@ def tune(
         settings: how.
         progress: told after every epoch.
         change: changes the texts anew in each epoch; held-out texts stay as they are.
+        held: places of the texts that are held out; None: chosen at random, as the settings say.
         trained: whether the model as it is counts as an epoch to choose from.
 
     Returns:
@@ -144,7 +147,7 @@ def tune(
     """
     run = _Run(model, logits_of, heads, settings)
     rng = np.random.default_rng(settings.seed)
-    held, rows = _split(len(texts), settings.held_out, rng)
+    held, rows = _split(len(texts), settings.held_out, rng) if held is None else _without(len(texts), held)
     run.plan(min(settings.epochs * math.ceil(len(rows) / settings.batch_size), settings.max_steps or 2**62))
     ids = read(texts)
     watch = _Watch(run, ids, targets, held)
@@ -154,7 +157,7 @@ def tune(
     for epoch in range(1, settings.epochs + 1):
         progress(f"fine-tuning, epoch {epoch} of {settings.epochs}", (epoch - 1) / settings.epochs)
         if change is not None:
-            changed = read([change(text, rng) for text in texts])
+            changed = read([change(text, rng) if isinstance(text, str) else text for text in texts])
         run.epoch(ids if change is None else changed, targets, rng.permutation(rows).tolist())
         watch.look(epoch)
         if run.steps >= run.n_steps or epoch - watch.best_epoch >= settings.patience:
@@ -168,6 +171,11 @@ def _split(n: int, held_out: float, rng: np.random.Generator) -> tuple[list[int]
     order = rng.permutation(n).tolist()
     n_held = max(1, round(held_out * n)) if held_out and n >= _FEWEST_ROWS else 0
     return order[:n_held], order[n_held:]
+
+
+def _without(n: int, held: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The held-out places, and the others of n."""
+    return list(held), np.setdiff1d(np.arange(n), held).tolist()
 
 
 class _Run:

@@ -65,3 +65,34 @@ def test_foreign_tokenizers_are_refused(tokenizer: Tokenizer) -> None:
     for broken in (saved[:-5], np.array([255, 254], dtype=np.uint8), np.zeros(0, dtype=np.uint8)):
         with pytest.raises(ArtifactError, match="cannot be read"):
             Reader.parse(broken, 260)
+
+
+def test_the_texts_of_a_tuple_are_read_one_after_the_other(tokenizer: Tokenizer) -> None:
+    reader = Reader(tokenizer, 40)
+    plain, pair, three = reader.read(["ab", ("ab", "c"), ("a", "", "c")])
+    assert written(tokenizer, plain) == "ab"
+    assert written(tokenizer, pair) == "ab\nc"
+    assert written(tokenizer, three) == "a\n\nc"
+    assert (pair[0], pair[-1]) == (1, 2)
+
+
+def test_the_tokenizers_own_mark_stands_between_the_texts_of_a_pair(tokenizer: Tokenizer) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    special = [("[CLS]", 1), ("[SEP]", 2)]
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
+    )
+    a, b = (tokenizer.token_to_id(letter) for letter in "ab")
+    assert Reader(tokenizer, 16).read([("a", "b")]) == [[1, a, 2, b, 2]]
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "kept"),
+    [(19, "abcdefgh\nABCDEFGH"), (13, "abcgh\nABCGH"), (12, "abgh\nABCGH"), (5, "a\nA")],
+)
+def test_long_texts_of_a_tuple_share_the_room(tokenizer: Tokenizer, max_tokens: int, kept: str) -> None:
+    [ids] = Reader(tokenizer, max_tokens).read([("abcdefgh", "ABCDEFGH")])
+    assert written(tokenizer, ids) == kept
+    [ids] = Reader(tokenizer, 13).read([("abcdefgh", "AB")])
+    assert written(tokenizer, ids) == "abcdefgh\nAB"
