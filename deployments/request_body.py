@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +68,10 @@ class Body:
                 )
         return messages
 
-    async def encoded(self, model: str) -> bytes:
-        """The body for the expert: the same fields with its own model name, without ``routing``."""
+    async def encoded(self, model: str, changes: Mapping[str, Any] | None = None) -> bytes:
+        """The body for the expert: the same fields with its own model name and these changes, without ``routing``."""
         fields = {name: value for name, value in self.fields.items() if name != "routing"}
+        fields |= changes or {}
         fields["model"] = model
         if self.n_bytes > _OFF_LOOP_BYTES:
             return await asyncio.to_thread(orjson.dumps, fields)

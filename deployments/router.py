@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-import orjson
-
 from .asgi import Application, ASGIApp, Request, Response
-from .decisions import Plan, RouteSpec, RouteTable
+from .decisions import RouteTable
 from .health import Health
 from .openai import ApiError, model_card
+from .plans import run
+from .plans.exchange import Arm, Exchange, Pool
+from .plans.plan import Plan, Single
 from .request_body import Body, named_expert, read_body
+from .routes import RouteSpec
+from .scoring import Scoring, load_artifact
 from .telemetry import Telemetry
-from .upstream import ExpertTarget, Upstream, UpstreamRequest
+from .upstream import ExpertTarget, Upstream
 
 __all__ = ["Limits", "Router", "RouterSettings"]
 
 _DEADLINE_MARGIN_S = 0.25
+_CLIENT_LEFT = 499
 
 logger = logging.getLogger("ray.serve")
 
@@ -37,7 +41,8 @@ class Limits:
         connect_timeout_s: how long a connection to an expert may take to come about.
         max_body_bytes: the largest request body.
         max_open_requests: requests that a replica works on at a time; more are told to come back later.
-        decision_timeout_s: how long a slow router may take, before its fallback expert answers instead.
+        decision_timeout_s: how long a slow router or a judge may take, before the plan goes on without it.
+        max_attempts: experts that a request may be tried with, where they give no answer.
     """
 
     request_timeout_s: float = 600.0
@@ -45,15 +50,22 @@ class Limits:
     max_body_bytes: int = 32 * 1024 * 1024
     max_open_requests: int = 4096
     decision_timeout_s: float = 1.0
+    max_attempts: int = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RouterSettings:
-    """All that a Router replica is told at its start."""
+    """All that a Router replica is told at its start.
+
+    Attributes:
+        artifacts: where the routers and judges lie that it loads itself; the Scorer pool has the others.
+    """
 
     targets: Mapping[str, ExpertTarget]
     prices: Mapping[str, tuple[float, float]]
     routes: Mapping[str, RouteSpec]
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    artifacts: Sequence[str] = ()
     default_route: str | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -63,21 +75,28 @@ class Router:
 
     Args:
         settings: experts, routes and limits.
+        scorer: handle of the Scorer deployment, where a route needs it.
 
     Raises:
         PointsmanError: an artifact cannot be loaded or does not fit the experts.
     """
 
-    async def __init__(self, settings: RouterSettings) -> None:  # type: ignore[misc]
+    async def __init__(self, settings: RouterSettings, scorer: Any = None) -> None:  # type: ignore[misc]
         self._settings = settings
-        self._limits = settings.limits
+        self._limits = limits = settings.limits
+        scoring = Scoring({path: load_artifact(path) for path in settings.artifacts}, scorer)
         self._table = RouteTable(
-            list(settings.targets),
+            [*settings.targets, *settings.arms],
             settings.routes,
             settings.default_route,
-            decision_timeout_s=settings.limits.decision_timeout_s,
+            scoring,
+            decision_timeout_s=limits.decision_timeout_s,
+            max_attempts=limits.max_attempts,
         )
-        self._upstream = Upstream(connect_timeout_s=settings.limits.connect_timeout_s)
+        self._upstream = Upstream(connect_timeout_s=limits.connect_timeout_s)
+        self._pool = Pool(
+            settings.targets, settings.prices, settings.arms, self._upstream, scoring, limits.decision_timeout_s
+        )
         self._health = Health(self._upstream, settings.targets.values())
         self._telemetry = Telemetry()
         self._started_s = int(time.time())
@@ -110,7 +129,8 @@ class Router:
             self._only("POST", request)
             body = await read_body(request)
             plan = await self._plan(body, path)
-            await response.json(plan.explain(), headers=plan.headers(attempts=0))
+            headers = {"x-pointsman-expert": plan.expert, "x-pointsman-attempts": "0", **plan.headers()}
+            await response.json(plan.explain(), headers=headers)
         elif path == "/health":
             self._only("GET", request)
             await self._send_health(response)
@@ -138,34 +158,26 @@ class Router:
     async def _relay(self, request: Request, response: Response) -> None:
         started_s = time.perf_counter()
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s(request)
-        plan, outbound = await self._prepare(request)
-        headers = plan.headers()
-        if request.headers.get("x-pointsman-debug") == "1":
-            headers["x-pointsman-decision"] = orjson.dumps(plan.explain()).decode()
+        plan, body = await self._prepare(request)
+        exchange = Exchange(self._pool, request, body, plan, response, deadline_s)
         status = HTTPStatus.SERVICE_UNAVAILABLE.value
         try:
-            status = await self._upstream.relay(
-                self._settings.targets[plan.expert], outbound, response, headers, deadline_s=deadline_s
-            )
+            status = await run(exchange)
         except ApiError as error:
             status = error.status
-            await response.error(error, headers)
+            attempts = exchange.ledger.attempts
+            await response.error(error, exchange.headers(attempts[-1].expert if attempts else plan.expert))
         except asyncio.CancelledError:
-            status = 499
+            status = _CLIENT_LEFT
             raise
         finally:
-            self._telemetry.answered(plan, status, time.perf_counter() - started_s)
+            self._telemetry.answered(plan, exchange.ledger, status, time.perf_counter() - started_s)
 
-    async def _prepare(self, request: Request) -> tuple[Plan, UpstreamRequest]:
-        """Decide who answers, and make what it is sent."""
-        query = "?" + request.query.decode("latin-1") if request.query else ""
-        path = request.path.removeprefix("/v1") + query
+    async def _prepare(self, request: Request) -> tuple[Plan, Body | None]:
+        """Decide who answers."""
         if request.method == "POST" and "multipart/" not in request.headers.get("content-type", ""):
             body = await read_body(request)
-            plan = await self._plan(body, request.path)
-            payload = await body.encoded(self._settings.targets[plan.expert].upstream_model)
-            headers = {**request.headers, "content-type": "application/json"}
-            return plan, UpstreamRequest(request.method, path, headers, payload)
+            return await self._plan(body, request.path), body
         named = named_expert(request)
         if named is None or named not in self._settings.targets:
             raise ApiError(
@@ -175,7 +187,7 @@ class Router:
                 code="model_not_found" if named else "model_required",
                 param="model",
             )
-        return Plan(named), UpstreamRequest(request.method, path, request.headers, request.body)
+        return Plan(Single((named,))), None
 
     def _timeout_s(self, request: Request) -> float:
         limit_s = self._limits.request_timeout_s
@@ -192,16 +204,17 @@ class Router:
         return min(asked_s - min(_DEADLINE_MARGIN_S, asked_s / 10), limit_s)
 
     def _names(self) -> tuple[str, ...]:
-        return (*self._table.routes, *self._settings.targets)
+        return (*self._table.routes, *self._settings.targets, *self._settings.arms)
 
     def _card(self, name: str) -> dict[str, Any]:
         if name in self._table.routes:
-            return model_card(name, self._started_s, kind="route")
-        price = self._settings.prices[name]
+            return model_card(name, self._started_s, kind="route", router=self._table.kind(name))
+        arm = self._settings.arms.get(name)
+        price = self._settings.prices[name if arm is None else arm.expert]
         return model_card(
             name,
             self._started_s,
-            kind="expert",
+            kind="expert" if arm is None else "arm",
             price={"input_per_million": price[0], "output_per_million": price[1]},
         )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ray.serve.metrics import Counter, Histogram
 
-from .decisions import Plan
+from .attempts import Ledger
+from .plans.plan import Plan
 
 __all__ = ["Telemetry"]
 
@@ -31,9 +32,28 @@ class Telemetry:
             "pointsman_decision_us", "Time spent on deciding.", boundaries=_DECISION_US, tag_keys=("route",)
         )
 
-    def answered(self, plan: Plan, status: int, latency_s: float) -> None:
+        self._attempts = Counter(
+            "pointsman_attempts",
+            "Requests to experts by route, expert, purpose and what came of them.",
+            tag_keys=("route", "expert", "purpose", "outcome"),
+        )
+        self._tokens = Counter(
+            "pointsman_plan_tokens",
+            "Tokens of attempts that plans count, kept or not.",
+            tag_keys=("route", "expert", "outcome", "kind"),
+        )
+
+    def answered(self, plan: Plan, ledger: Ledger, status: int, latency_s: float) -> None:
         """Record one answer. Status 499 stands for a client that left."""
-        tags = {"route": plan.route or "", "expert": plan.expert}
+        route = plan.route or ""
+        for attempt in ledger.attempts:
+            tags = {"route": route, "expert": attempt.expert, "outcome": attempt.outcome}
+            self._attempts.inc(tags={**tags, "purpose": attempt.purpose})
+            if attempt.usage is not None:
+                for kind, tokens in zip(("input", "output"), attempt.usage, strict=True):
+                    self._tokens.inc(tokens, tags={**tags, "kind": kind})
+        expert = ledger.attempts[-1].expert if ledger.attempts else plan.expert
+        tags = {"route": route, "expert": expert}
         self._answers.inc(tags={**tags, "status": str(status)})
         self._latency.observe(latency_s * 1000, tags=tags)
         if plan.route is not None:

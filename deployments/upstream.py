@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -13,9 +13,11 @@ import aiohttp
 
 from .asgi import Response
 from .internal_token import TOKEN_HEADER
-from .openai import ApiError, error_event, error_from_upstream, rename_model
+from .openai import NoAnswerError, error_event, error_from_upstream, rename_model
 
-__all__ = ["ExpertTarget", "Upstream", "UpstreamRequest"]
+__all__ = ["ExpertTarget", "Upstream", "UpstreamAnswer", "UpstreamRequest"]
+
+Change = Callable[[bytes], bytes]
 
 _HOP_BY_HOP = frozenset(
     [
@@ -39,6 +41,8 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
 }
 _NOT_RELAYED = _HOP_BY_HOP | {"content-length", "date", "server", "x-request-id"}
 _RETRIES_BEFORE_FIRST_BYTE = 1
+_LONGEST_LINE_BYTES = 2 * 1024 * 1024
+_ERROR_EVENT = b'data: {"error"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,16 @@ class UpstreamRequest:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswer:
+    """An expert's answer, read whole before anything of it is sent on."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    streamed: bool
+
+
 class Upstream:
     """A pool of connections to all experts.
 
@@ -96,6 +110,7 @@ class Upstream:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             raise_for_status=False,
+            read_bufsize=_LONGEST_LINE_BYTES // 2,
         )
 
     async def __aenter__(self) -> Self:
@@ -124,9 +139,11 @@ class Upstream:
         target: ExpertTarget,
         request: UpstreamRequest,
         response: Response,
-        headers: Mapping[str, str],
+        headers: Callable[[], Mapping[str, str]],
         *,
         deadline_s: float,
+        silent_until_s: float | None = None,
+        change: Change | None = None,
     ) -> int:
         """Send a request to an expert and its answer to the client.
 
@@ -136,31 +153,56 @@ class Upstream:
             target: the expert.
             request: what to send; its ``model`` is already the expert's own.
             response: the client's side.
-            headers: response headers to add.
+            headers: makes the response headers to add, once the answer begins.
             deadline_s: time on the event loop's clock by which the answer must have ended.
+            silent_until_s: time on the same clock by which it must have begun; not before the deadline if None.
+            change: what to make of a body, or of each line of a stream, on its way to the client.
 
         Returns:
             The HTTP status that the client got.
 
         Raises:
-            ApiError: nothing was sent to the client yet, and this is what it should be told.
+            NoAnswerError: the expert gave no answer, and nothing was sent to the client.
+            ApiError: likewise, but no other expert would do better.
         """
+        begin_s = deadline_s if silent_until_s is None else min(silent_until_s, deadline_s)
         try:
-            async with asyncio.timeout_at(deadline_s), self._answer(target, request) as answer:
-                return await self._relay_answer(target, answer, response, headers)
-        except TimeoutError:
-            failure = ApiError(408, f"The expert {target.expert!r} did not finish before the deadline.", code="timeout")
-        except (aiohttp.ClientError, OSError):
-            failure = ApiError(
-                503,
-                f"The connection to the expert {target.expert!r} failed.",
-                code="expert_unavailable",
-                retry_after_s=1,
-            )
-        if not response.started:
-            raise failure
-        await response.write(error_event(failure), more=False)
-        return failure.status
+            with _failures(target):
+                async with asyncio.timeout_at(begin_s) as limit, self._answer(target, request) as answer:
+                    relayed = _Relayed(target, answer, response, headers, change)
+                    await relayed.begin()
+                    limit.reschedule(deadline_s)
+                    await relayed.finish()
+                    return answer.status
+        except NoAnswerError as failure:
+            if not response.started:
+                raise
+            await response.write(error_event(failure), more=False)
+            return failure.status
+
+    async def fetch(self, target: ExpertTarget, request: UpstreamRequest, *, until_s: float) -> UpstreamAnswer:
+        """Read an expert's answer whole.
+
+        Args:
+            target: the expert.
+            request: what to send.
+            until_s: time on the event loop's clock by which the answer must have ended.
+
+        Raises:
+            NoAnswerError: the expert gave no answer.
+            ApiError: likewise, but no other expert would do better.
+        """
+        with _failures(target):
+            async with asyncio.timeout_at(until_s), self._answer(target, request) as answer:
+                body = await answer.read()
+        _raise_for_error(target, answer, body)
+        streamed = _is_stream(answer)
+        if streamed and body.startswith(_ERROR_EVENT):
+            raise _stream_error(target)
+        if target.renamed:
+            lines = body.splitlines(keepends=True) if streamed else [body]
+            body = b"".join(rename_model(line, target.expert) for line in lines)
+        return UpstreamAnswer(answer.status, tuple(_response_headers(answer)), body, streamed)
 
     @contextlib.asynccontextmanager
     async def _answer(self, target: ExpertTarget, request: UpstreamRequest) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -180,41 +222,95 @@ class Upstream:
         async with answer:
             yield answer
 
-    async def _relay_answer(
+
+class _Relayed:
+    """One answer on its way to the client; a stream begins with its first bytes, and not with its headers."""
+
+    def __init__(
         self,
         target: ExpertTarget,
         answer: aiohttp.ClientResponse,
         response: Response,
-        headers: Mapping[str, str],
-    ) -> int:
-        content_type = answer.headers.get("content-type", "")
-        if answer.status >= 400:
-            body = await answer.read()
-            error = error_from_upstream(answer.status, content_type, body, target.expert)
-            if error is not None:
-                raise error
-            await response.whole(answer.status, _response_headers(answer, headers), body)
-        elif content_type.startswith("text/event-stream"):
-            await response.start(answer.status, _response_headers(answer, headers))
-            await self._relay_stream(target, answer, response)
-        else:
-            body = await answer.read()
-            if target.renamed:
-                body = rename_model(body, target.expert)
-            await response.whole(answer.status, _response_headers(answer, headers), body)
-        return answer.status
+        headers: Callable[[], Mapping[str, str]],
+        change: Change | None,
+    ) -> None:
+        self._target = target
+        self._answer = answer
+        self._response = response
+        self._headers = headers
+        self._change = _changes(target, change)
+        content = answer.content
+        self._chunks = aiter(content.iter_any() if self._change is None else content)
+        self._streams = answer.status < 400 and _is_stream(answer)
 
-    @staticmethod
-    async def _relay_stream(target: ExpertTarget, answer: aiohttp.ClientResponse, response: Response) -> None:
-        if target.renamed:
-            async for line in answer.content:
-                await response.write(rename_model(line, target.expert) if line.startswith(b"data: {") else line)
-        else:
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-        await response.write(b"", more=False)
+    async def begin(self) -> None:
+        """Send status, headers and the first bytes."""
+        if not self._streams:
+            body = await self._answer.read()
+            _raise_for_error(self._target, self._answer, body)
+            if self._change is not None:
+                body = self._change(body)
+            await self._response.whole(self._answer.status, self._all_headers(), body)
+            return
+        first = await anext(self._chunks, b"")
+        if first.startswith(_ERROR_EVENT):
+            raise _stream_error(self._target)
+        await self._response.start(self._answer.status, self._all_headers())
+        await self._response.write(self._changed(first))
+
+    async def finish(self) -> None:
+        """Send the rest of a stream."""
+        if not self._streams:
+            return
+        async for chunk in self._chunks:
+            await self._response.write(self._changed(chunk))
+        await self._response.write(b"", more=False)
+
+    def _changed(self, chunk: bytes) -> bytes:
+        return chunk if self._change is None else self._change(chunk)
+
+    def _all_headers(self) -> list[tuple[str, str]]:
+        return [*_response_headers(self._answer), *self._headers().items()]
 
 
-def _response_headers(answer: aiohttp.ClientResponse, extra: Mapping[str, str]) -> list[tuple[str, str]]:
-    kept = [(name.lower(), value) for name, value in answer.headers.items() if name.lower() not in _NOT_RELAYED]
-    return [*kept, *extra.items()]
+def _changes(target: ExpertTarget, change: Change | None) -> Change | None:
+    """What to make of the expert's bytes; renaming comes first."""
+    if not target.renamed:
+        return change
+
+    def renamed(part: bytes) -> bytes:
+        part = rename_model(part, target.expert)
+        return part if change is None else change(part)
+
+    return renamed
+
+
+@contextlib.contextmanager
+def _failures(target: ExpertTarget) -> Iterator[None]:
+    """Turn what a connection can raise into an NoAnswerError."""
+    try:
+        yield
+    except TimeoutError:
+        message = f"The expert {target.expert!r} did not answer before the deadline."
+        raise NoAnswerError("late", 408, message, code="timeout") from None
+    except (aiohttp.ClientError, OSError) as error:
+        message = f"The connection to the expert {target.expert!r} failed."
+        raise NoAnswerError("failed", 503, message, retry_after_s=1) from error
+
+
+def _raise_for_error(target: ExpertTarget, answer: aiohttp.ClientResponse, body: bytes) -> None:
+    if answer.status >= 400:
+        kind, retry_after = answer.headers.get("content-type", ""), answer.headers.get("retry-after")
+        raise error_from_upstream(answer.status, kind, body, target.expert, retry_after)
+
+
+def _stream_error(target: ExpertTarget) -> NoAnswerError:
+    return NoAnswerError("failed", 503, f"The expert {target.expert!r} failed.", retry_after_s=1)
+
+
+def _is_stream(answer: aiohttp.ClientResponse) -> bool:
+    return answer.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _response_headers(answer: aiohttp.ClientResponse) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in answer.headers.items() if name.lower() not in _NOT_RELAYED]

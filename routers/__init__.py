@@ -8,6 +8,7 @@ from routers.errors import ArtifactError, DataError, FeatureError, NotFittedErro
 from routers.evaluation.outcomes import Outcome, ThresholdPoint, choose_threshold, evaluate, sweep_thresholds
 from routers.features import ClusterFeatures, TfidfFeatures, TfidfSvdFeatures, list_features, make_features
 from routers.learning.balanced import BalancedKMeans
+from routers.outline import Outline
 from routers.policy import Decision, Policy, check_policy, choose, decide, without_router
 from routers.prompt import Prompt
 from routers.registry import RouterInfo, list_routers, make_router
@@ -25,6 +26,7 @@ __all__ = [
     "JudgeInfo",
     "NotFittedError",
     "Outcome",
+    "Outline",
     "ParameterError",
     "PointsmanError",
     "Policy",

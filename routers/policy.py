@@ -8,8 +8,9 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from routers.base import Prediction, Router, TwoModelRouter
+from routers.base import Prediction, Router
 from routers.errors import ParameterError
+from routers.outline import Chooser
 from routers.promises import promised_setting, promises_of
 
 __all__ = ["Decision", "Policy", "check_policy", "choose", "decide", "without_router"]
@@ -78,6 +79,7 @@ class Decision:
         novelty: distance from the training data (1.0: its edge); None where the router cannot say.
         confidence: how sure the router is of its choice, in [0, 1]; None where it has not been heard.
         reason: in plain words.
+        candidates: the experts that the policy allows, the chosen one among them.
     """
 
     expert: str
@@ -87,9 +89,15 @@ class Decision:
     novelty: float | None
     confidence: float | None
     reason: str
+    candidates: tuple[str, ...] = ()
+
+    def alternatives(self) -> tuple[str, ...]:
+        """The other allowed experts, those with the best predicted quality first, else as `candidates` has them."""
+        others = [expert for expert in self.candidates if expert != self.expert]
+        return tuple(sorted(others, key=lambda expert: -self.qualities.get(expert, 0.0)))
 
 
-def check_policy(router: Router, policy: Policy) -> None:
+def check_policy(router: Chooser, policy: Policy) -> None:
     """See whether the policy can be followed with this router at all.
 
     Raises:
@@ -101,7 +109,7 @@ def check_policy(router: Router, policy: Policy) -> None:
     router.check_fitted()
     if policy.max_quality_drop is not None:
         _check_promise(router, policy, policy.max_quality_drop)
-    if policy.threshold is not None and not isinstance(router, TwoModelRouter):
+    if policy.threshold is not None and _own_threshold(router) is None:
         raise ParameterError(f"Router {router.name!r} has no threshold: leave 'threshold' out of the policy.")
     if policy.threshold is not None and policy.quality_cost is not None:
         raise ParameterError("A policy takes 'threshold' or 'quality_cost', not both: leave one out.")
@@ -122,7 +130,7 @@ def decide(router: Router, prompt: str, policy: Policy | None = None) -> Decisio
     return choose(router, router.predict([prompt]), 0, policy)
 
 
-def choose(router: Router, prediction: Prediction, row: int, policy: Policy) -> Decision:
+def choose(router: Chooser, prediction: Prediction, row: int, policy: Policy) -> Decision:
     """Choose the expert for one row of a prediction; the policy has been checked."""
     quality = prediction.quality[row]
     novelty = None if prediction.novelty is None else float(prediction.novelty[row])
@@ -137,21 +145,24 @@ def choose(router: Router, prediction: Prediction, row: int, policy: Policy) -> 
         novelty=novelty,
         confidence=_confidence(prediction, row),
         reason=reason,
+        candidates=_named(router, candidates),
     )
 
 
-def without_router(router: Router, policy: Policy, reason: str) -> Decision:
+def without_router(router: Chooser, policy: Policy, reason: str) -> Decision:
     """What to do with a prompt of which the router could not say anything; the policy has been checked.
 
     The router's fallback expert answers, or the dearest that the policy leaves where it leaves the fallback out.
     """
-    candidates = _candidates(router, policy)
+    dearest_first = sorted(_candidates(router, policy), key=lambda i: -router.cost_[i])
     fallback = router.experts_.index(router.fallback_)
-    index = fallback if fallback in candidates else max(candidates, key=lambda i: router.cost_[i])
-    return Decision(router.experts_[index], None, None, {}, None, None, reason)
+    index = fallback if fallback in dearest_first else dearest_first[0]
+    return Decision(
+        router.experts_[index], None, None, {}, None, None, reason, candidates=_named(router, dearest_first)
+    )
 
 
-def _check_promise(router: Router, policy: Policy, max_drop: float) -> None:
+def _check_promise(router: Chooser, policy: Policy, max_drop: float) -> None:
     others = policy.model_dump(exclude_none=True).keys() - {"max_quality_drop"}
     if others:
         raise ParameterError(
@@ -162,7 +173,7 @@ def _check_promise(router: Router, policy: Policy, max_drop: float) -> None:
     promised_setting(router, max_drop)
 
 
-def _candidates(router: Router, policy: Policy) -> list[int]:
+def _candidates(router: Chooser, policy: Policy) -> list[int]:
     """Indices of the experts that the policy leaves."""
     allowed = router.experts_ if policy.experts is None else policy.experts
     for expert in allowed:
@@ -182,8 +193,12 @@ def _candidates(router: Router, policy: Policy) -> list[int]:
     return affordable
 
 
+def _named(router: Chooser, indices: list[int]) -> tuple[str, ...]:
+    return tuple(router.experts_[index] for index in indices)
+
+
 def _pick(
-    router: Router, prediction: Prediction, row: int, policy: Policy, candidates: list[int]
+    router: Chooser, prediction: Prediction, row: int, policy: Policy, candidates: list[int]
 ) -> tuple[int, float | None, str]:
     """Index of the chosen expert, the threshold used, and the reason."""
     if len(candidates) == 1 and len(router.experts_) > 1:
@@ -211,13 +226,18 @@ def _pick(
     return _best_trade(router, prediction, row, 0.0, candidates)
 
 
-def _setting(router: Router, policy: Policy) -> tuple[float | None, float | None]:
+def _setting(router: Chooser, policy: Policy) -> tuple[float | None, float | None]:
     """Threshold and quality_cost to choose by: the policy's, those of its promise, or the router's own."""
     if policy.max_quality_drop is not None:
         name, value = promised_setting(router, policy.max_quality_drop)
         return (value, None) if name == "threshold" else (None, value)
-    own = router.threshold_ if isinstance(router, TwoModelRouter) else None
+    own = _own_threshold(router)
     return own if policy.threshold is None else policy.threshold, policy.quality_cost
+
+
+def _own_threshold(router: Chooser) -> float | None:
+    """The threshold of a two-model router; None for others."""
+    return getattr(router, "threshold_", None)
 
 
 def _confidence(prediction: Prediction, row: int) -> float:
@@ -225,7 +245,7 @@ def _confidence(prediction: Prediction, row: int) -> float:
 
 
 def _best_trade(
-    router: Router, prediction: Prediction, row: int, quality_cost: float, candidates: list[int]
+    router: Chooser, prediction: Prediction, row: int, quality_cost: float, candidates: list[int]
 ) -> tuple[int, float | None, str]:
     """The candidate with the best predicted quality less the worth of its cost; the cheaper of equals."""
     cost = router.cost_[candidates]

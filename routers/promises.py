@@ -10,6 +10,7 @@ from routers.errors import ArtifactError, ParameterError
 
 if TYPE_CHECKING:
     from routers.base import Router
+    from routers.outline import Chooser
 
 __all__ = ["Promise", "PromiseKind", "add_promise", "promised_setting", "promises_of"]
 
@@ -74,7 +75,7 @@ class Promise(BaseModel):
         return self
 
 
-def promises_of(router: Router) -> list[Promise]:
+def promises_of(router: Chooser) -> list[Promise]:
     """The promises that hold for the router as it is, in the order they were made.
 
     Raises:
@@ -94,7 +95,7 @@ def add_promise(router: Router, promise: Promise) -> None:
     router.summary_ = {**router.summary_, _KEY: [p.model_dump(mode="json") for p in [*kept, promise]]}
 
 
-def promised_setting(router: Router, max_drop: float) -> tuple[str, float]:
+def promised_setting(router: Chooser, max_drop: float) -> tuple[str, float]:
     """Name and value of the setting that keeps the quality drop within `max_drop`.
 
     It is that of the largest promised drop that is no larger. Fast, since every decision asks; `promises_of` checks.
@@ -119,5 +120,5 @@ def promised_setting(router: Router, max_drop: float) -> tuple[str, float]:
     )
 
 
-def _stands(experts: Any, n_adapted: Any, router: Router) -> bool:
+def _stands(experts: Any, n_adapted: Any, router: Chooser) -> bool:
     return tuple(experts) == router.experts_ and n_adapted == len(router.summary_.get("adapted", ()))

@@ -9,13 +9,14 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
-from deployments.decisions import RouteSpec, RouteTable
 from deployments.experts.simulated import SimulatedExpert, Timing
 from deployments.internal_token import TOKEN_HEADER, cluster_token
 from deployments.router import Limits, Router, RouterSettings
+from deployments.scorer import Scorer
 from deployments.upstream import ExpertTarget
 from routers import ParameterError
 from serve.config import ExpertSettings, PointsmanSettings, SimulatedSettings, VLLMSettings
+from serve.routing import Routing, read_routing, route_table
 
 __all__ = ["build", "simulated", "vllm"]
 
@@ -27,10 +28,17 @@ ROUTER_OPTIONS: dict[str, Any] = {
     "health_check_period_s": 5,
     "graceful_shutdown_timeout_s": 60,
 }
+SCORER_OPTIONS: dict[str, Any] = {
+    "max_ongoing_requests": 256,
+    "ray_actor_options": {"num_cpus": 0},
+    "autoscaling_config": {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 64},
+    "health_check_period_s": 5,
+    "user_config": {},
+}
 
 
 def build(args: PointsmanSettings) -> Application:
-    """The Router pool, Pointsman's endpoint.
+    """The Router pool, Pointsman's endpoint, and the Scorer pool if a route needs it.
 
     Args:
         args: experts, routes and limits.
@@ -38,9 +46,14 @@ def build(args: PointsmanSettings) -> Application:
     Raises:
         PointsmanError: an artifact is missing, damaged, or trained for other experts.
     """
-    settings = router_settings(args)
-    RouteTable(list(settings.targets), settings.routes, settings.default_route)
-    return serve.deployment(serve.ingress()(Router), name="Router", **ROUTER_OPTIONS).bind(settings)
+    routing = read_routing(args)
+    route_table(args, routing)
+    router = serve.deployment(serve.ingress()(Router), name="Router", **ROUTER_OPTIONS)
+    settings = router_settings(args, routing)
+    if not routing.slow:
+        return router.bind(settings)
+    scorer = serve.deployment(Scorer, name="Scorer", **SCORER_OPTIONS)
+    return router.bind(settings, scorer.bind(routing.slow))
 
 
 def vllm(args: VLLMSettings) -> Application:
@@ -89,7 +102,7 @@ def simulated(args: SimulatedSettings) -> Application:
     return deployment.bind(answer=args.answer, timing=timing, token=cluster_token())
 
 
-def router_settings(args: PointsmanSettings) -> RouterSettings:
+def router_settings(args: PointsmanSettings, routing: Routing) -> RouterSettings:
     """What a Router replica is told, from what the user configured."""
     serve_url = (args.serve_url or _serve_url()).rstrip("/")
     return RouterSettings(
@@ -98,7 +111,9 @@ def router_settings(args: PointsmanSettings) -> RouterSettings:
             name: (expert.price.input_per_million, expert.price.output_per_million)
             for name, expert in args.experts.items()
         },
-        routes={name: RouteSpec(str(Path(r.router).resolve()), r.policy) for name, r in args.routes.items()},
+        routes=routing.routes,
+        arms=routing.arms,
+        artifacts=routing.quick,
         default_route=args.default_route,
         limits=Limits(**args.limits.model_dump()),
     )

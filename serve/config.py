@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,16 +12,32 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from routers import Policy
 
 __all__ = [
+    "ArmSettings",
+    "BlendSettings",
     "ExpertSettings",
     "LimitSettings",
     "PointsmanSettings",
     "PriceSettings",
     "RouteSettings",
+    "SelfVerifySettings",
     "SimulatedSettings",
     "VLLMSettings",
 ]
 
 RESERVED_CHARACTERS = "@/"
+ROUTE_KINDS = ("router", "cascade", "self_verify", "blend")
+VERIFY_PROMPT = """Question:
+{question}
+
+Proposed answer:
+{answer}
+
+Is the proposed answer correct? Reply with one word, Correct or Incorrect."""
+FUSE_PROMPT = """Several assistants answered the request above:
+
+{answers}
+
+Write the best answer to it, taking what is right from theirs. Reply with that answer alone."""
 
 
 class _Settings(BaseModel):
@@ -74,11 +91,80 @@ class ExpertSettings(_Settings):
         return key
 
 
-class RouteSettings(_Settings):
-    """A route: a router's artifact, and the policy that turns its scores into a choice."""
+class SelfVerifySettings(_Settings):
+    """A cascade in which every expert but the last says itself whether its answer is right (AutoMix)."""
 
-    router: str = Field(description="Directory of a trained router, relative to where `serve run` starts.")
+    experts: tuple[str, ...] = Field(min_length=2, description="In the order in which they are asked.")
+    samples: int = Field(8, ge=1, le=64, description="How often an expert is asked whether its answer is right.")
+    threshold: float = Field(0.5, ge=0, le=1, description="Least share of the replies that must say so.")
+    prompt: str = Field(VERIFY_PROMPT, description="What it is asked; {question} and {answer} are replaced.")
+    accept: str = Field(r"(?i)^\W*correct\b", description="Regular expression of a reply that says so.")
+    temperature: float = Field(1.0, ge=0)
+    max_tokens: int = Field(16, ge=1)
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_shows_the_answer(cls, prompt: str) -> str:
+        if "{answer}" not in prompt:
+            raise ValueError("prompt must hold {answer}, and usually {question} too")
+        return prompt
+
+    @field_validator("accept")
+    @classmethod
+    def _accept_is_a_pattern(cls, accept: str) -> str:
+        try:
+            re.compile(accept)
+        except re.error as error:
+            raise ValueError(f"accept is no regular expression ({error})") from None
+        return accept
+
+
+class BlendSettings(_Settings):
+    """An ensemble: several experts answer at once, a ranker keeps the best, and a fuser may make one of the best."""
+
+    ranker: str = Field(description="Directory of a trained pair ranker or answer scorer.")
+    experts: tuple[str, ...] = Field(min_length=2, description="Who is asked; the first wins where nobody can rank.")
+    router: str | None = Field(None, description="Directory of a trained router that chooses among the experts.")
+    members: int | None = Field(None, ge=2, description="How many experts the router chooses.")
+    member_timeout_s: float = Field(30.0, gt=0, description="How long to wait for slow members.")
+    fuser: str | None = Field(None, description="Expert that writes the final answer from the best ones.")
+    top_k: int = Field(3, ge=2, description="How many answers the fuser is shown.")
+    fuse_prompt: str = Field(FUSE_PROMPT, description="What the fuser is told; {answers} is replaced.")
+
+    @model_validator(mode="after")
+    def _router_and_members_go_together(self) -> Self:
+        if (self.router is None) != (self.members is None):
+            raise ValueError("router and members go together: give both, or neither to ask all experts")
+        return self
+
+
+class RouteSettings(_Settings):
+    """A route: a trained router with a policy, or a plan that asks several experts."""
+
+    router: str | None = Field(None, description="Directory of a trained router, relative to where Serve starts.")
+    light: str | None = Field(None, description="A quick router that decides while a slow one is not heard.")
+    cascade: str | None = Field(None, description="Directory of a trained cascade (`pointsman train frugal`).")
+    self_verify: SelfVerifySettings | None = None
+    blend: BlendSettings | None = None
     policy: Policy = Field(default_factory=Policy)
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        kinds = [kind for kind in ROUTE_KINDS if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            given = " and ".join(kinds) or "none of them"
+            raise ValueError(f"a route has one of {', '.join(ROUTE_KINDS)}, but this one has {given}")
+        if self.light is not None and self.router is None:
+            raise ValueError("light belongs to a route with a router: remove it")
+        return self
+
+
+class ArmSettings(_Settings):
+    """Best of n: several answers of one expert, of which a ranker keeps the best. Routers choose arms like experts."""
+
+    expert: str
+    n: int = Field(ge=2, le=64, description="How many answers are asked for.")
+    ranker: str = Field(description="Directory of a trained pair ranker or answer scorer.")
 
 
 class LimitSettings(_Settings):
@@ -89,6 +175,7 @@ class LimitSettings(_Settings):
     max_body_bytes: int = Field(32 * 1024 * 1024, gt=0)
     max_open_requests: int = Field(4096, gt=0)
     decision_timeout_s: float = Field(1.0, gt=0)
+    max_attempts: int = Field(3, ge=1)
 
 
 class PointsmanSettings(_Settings):
@@ -96,13 +183,14 @@ class PointsmanSettings(_Settings):
 
     experts: dict[str, ExpertSettings] = Field(min_length=1)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
+    arms: dict[str, ArmSettings] = Field(default_factory=dict)
     default_route: str | None = None
     limits: LimitSettings = Field(default_factory=LimitSettings)
     serve_url: str | None = Field(
         None, description="Where Routers reach Serve's own HTTP proxy; found out by itself where not given."
     )
 
-    @field_validator("experts", "routes")
+    @field_validator("experts", "routes", "arms")
     @classmethod
     def _names_are_usable(cls, named: dict[str, Any]) -> dict[str, Any]:
         for name in named:
@@ -112,9 +200,13 @@ class PointsmanSettings(_Settings):
 
     @model_validator(mode="after")
     def _names_are_consistent(self) -> Self:
-        both = set(self.experts) & set(self.routes)
-        if both:
-            raise ValueError(f"{both.pop()!r} is both a route and an expert: rename one of them")
+        for name in (*self.routes, *self.arms):
+            if (name in self.experts) or (name in self.routes and name in self.arms):
+                raise ValueError(f"{name!r} names two of a route, an arm and an expert: rename one of them")
+        for name, arm in self.arms.items():
+            if arm.expert not in self.experts:
+                known = ", ".join(self.experts)
+                raise ValueError(f"the arm {name!r} asks {arm.expert!r}, which is not an expert: use one of {known}")
         if self.default_route is not None and self.default_route not in self.routes:
             raise ValueError(
                 f"default_route {self.default_route!r} is not one of the routes: "

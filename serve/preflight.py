@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from deployments.decisions import RouteSpec, RouteTable
 from routers import ParameterError, PointsmanError
 from serve.config import PointsmanSettings, SimulatedSettings, VLLMSettings
+from serve.routing import read_routing, route_table
 
 __all__ = ["check_port", "load_config"]
 
@@ -142,9 +142,8 @@ def _check_experts(settings: PointsmanSettings, prefixes: set[str], where: str) 
 
 
 def _check_routes(settings: PointsmanSettings, app: Mapping[str, Any], where: str) -> None:
-    specs = {name: RouteSpec(route.router, route.policy) for name, route in settings.routes.items()}
     try:
-        table = RouteTable(list(settings.experts), specs, settings.default_route)
+        table = route_table(settings, read_routing(settings))
         for deployment in app.get("deployments", []):
             if deployment["name"] == "Router" and deployment.get("user_config"):
                 table.reconfigure(deployment["user_config"].get("policies", {}))

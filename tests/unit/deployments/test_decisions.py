@@ -1,35 +1,35 @@
-import asyncio
-import time
-from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from deployments.decisions import Plan, RouteSpec, RouteTable
+from deployments.decisions import RouteTable
 from deployments.openai import ApiError
+from deployments.plans.plan import Plan, Single
+from deployments.routes import LearnedSpec
+from deployments.scoring import Scoring
 from routers import (
-    ArtifactError,
-    FeatureError,
     ParameterError,
     Policy,
-    Prediction,
     RoutingData,
+    load_router,
     make_router,
     save_router,
 )
-from routers.methods.hybrid import HybridTransRouter
 
 EXPERTS = ["sim-small", "sim-large", "spare"]
 
 
+def scoring(*paths: Path) -> Scoring:
+    return Scoring({str(path): load_router(path) for path in paths})
+
+
 @pytest.fixture
 def table(synthetic_router: Path) -> RouteTable:
-    spec = RouteSpec(str(synthetic_router))
-    return RouteTable(
-        EXPERTS, {"auto": spec, "thrifty": RouteSpec(spec.router, Policy(experts=("sim-small",)))}, "auto"
-    )
+    spec = LearnedSpec(str(synthetic_router))
+    routes = {"auto": spec, "thrifty": LearnedSpec(spec.router, Policy(experts=("sim-small",)))}
+    return RouteTable(EXPERTS, routes, "auto", scoring(synthetic_router))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ async def test_names_that_do_not_exist(table: RouteTable, model: str) -> None:
 
 async def test_no_model_without_a_default_route() -> None:
     with pytest.raises(ApiError, match="no default route"):
-        await RouteTable(EXPERTS, {}, None).plan(None, "easy")
+        await RouteTable(EXPERTS, {}, None, scoring()).plan(None, "easy")
 
 
 async def test_one_requests_settings_leave_the_route_as_it_was(table: RouteTable) -> None:
@@ -86,11 +86,12 @@ async def test_reconfigure_changes_and_restores_policies(table: RouteTable) -> N
     assert (await table.plan("auto", "easy red")).expert == "sim-small"
 
 
-def test_artifacts_must_fit_the_experts(synthetic_router: Path, tmp_path: Path) -> None:
+def test_artifacts_must_fit_the_experts(synthetic_router: Path) -> None:
+    routes = {"auto": LearnedSpec(str(synthetic_router))}
     with pytest.raises(ParameterError, match="trained for the expert 'sim-small'"):
-        RouteTable(["large", "tiny"], {"auto": RouteSpec(str(synthetic_router))}, "auto")
-    with pytest.raises(ArtifactError):
-        RouteTable(EXPERTS, {"auto": RouteSpec(str(tmp_path / "nothing"))}, "auto")
+        RouteTable(["large", "tiny"], routes, "auto", scoring(synthetic_router))
+    with pytest.raises(ParameterError, match="has not been loaded"):
+        RouteTable(EXPERTS, {"auto": LearnedSpec("elsewhere")}, "auto", scoring())
 
 
 async def test_a_plan_explains_itself(table: RouteTable) -> None:
@@ -103,8 +104,9 @@ async def test_a_plan_explains_itself(table: RouteTable) -> None:
     assert 0 <= explained["confidence"] <= 1
     assert explained["novelty"] >= 0
     assert explained["fallback"] is None
-    direct = Plan("spare")
-    assert direct.headers() == {"x-pointsman-expert": "spare", "x-pointsman-attempts": "1"}
+    assert explained["plan"] == {"kind": "single", "experts": ("sim-large", "sim-small")}
+    direct = Plan(Single(("spare",)))
+    assert direct.headers() == {}
     assert direct.explain()["reason"] == "the request named the expert"
 
 
@@ -121,10 +123,10 @@ async def test_any_part_of_a_policy_can_be_one_requests_own(table: RouteTable) -
 
 async def test_a_requests_quality_cost_takes_the_place_of_the_routes_threshold(synthetic_router: Path) -> None:
     routes = {
-        "dear": RouteSpec(str(synthetic_router), Policy(threshold=0)),
-        "traded": RouteSpec(str(synthetic_router), Policy(quality_cost=5)),
+        "dear": LearnedSpec(str(synthetic_router), Policy(threshold=0)),
+        "traded": LearnedSpec(str(synthetic_router), Policy(quality_cost=5)),
     }
-    table = RouteTable(EXPERTS, routes, None)
+    table = RouteTable(EXPERTS, routes, None, scoring(synthetic_router))
     assert (await table.plan("dear", "hard red", {"quality_cost": 5})).expert == "sim-small"
     assert (await table.plan("traded@0", "easy red")).expert == "sim-large"
     with pytest.raises(ApiError, match="not both"):
@@ -159,7 +161,7 @@ def sided(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_side_information_of_the_request_and_of_its_routing_object(sided: Path) -> None:
-    table = RouteTable(EXPERTS, {"auto": RouteSpec(str(sided))}, "auto")
+    table = RouteTable(EXPERTS, {"auto": LearnedSpec(str(sided))}, "auto", scoring(sided))
     text = "look at this"
     assert (await table.plan(None, text, side=lambda: {"images": 0, "tools": 1})).expert == "sim-small"
     assert (await table.plan(None, text, side=lambda: {"images": 3})).expert == "sim-large"
@@ -173,100 +175,3 @@ async def test_side_information_is_not_asked_for_where_nobody_reads_it(table: Ro
 
     assert (await table.plan("auto", "easy red", {"side": {"images": 2}}, never)).expert == "sim-small"
     assert (await table.plan("spare", "easy red", None, never)).expert == "spare"
-
-
-class SlowRouter(HybridTransRouter):
-    """A real router that takes its time in a thread, or finds its source of features silent."""
-
-    delay_s = 0.0
-    silent = False
-
-    @property
-    def slow(self) -> bool:
-        return True
-
-    def _predict(self, prompts: Sequence[str]) -> Prediction:
-        time.sleep(self.delay_s)
-        if self.silent:
-            raise FeatureError("The embeddings endpoint is silent: see whether it runs.")
-        return super()._predict(prompts)
-
-    async def _predict_async(self, prompts: Sequence[str]) -> Prediction:
-        return await asyncio.to_thread(self._predict, prompts)
-
-
-@pytest.fixture
-def slow(table: RouteTable) -> tuple[RouteTable, SlowRouter]:
-    """The table, with its router turned into a slow one."""
-    router = table._routers["auto"]
-    made = SlowRouter.__new__(SlowRouter)
-    made.__dict__.update(router.__dict__)
-    table._routers["auto"] = made
-    table._decision_timeout_s = 5.0
-    return table, made
-
-
-async def ticks_during(work: Awaitable[Plan]) -> tuple[Plan, int]:
-    """How often the event loop came round while the work was going on."""
-    count = 0
-
-    async def tick() -> None:
-        nonlocal count
-        while True:
-            await asyncio.sleep(0.005)
-            count += 1
-
-    ticking = asyncio.create_task(tick())
-    plan = await work
-    ticking.cancel()
-    return plan, count
-
-
-async def test_a_slow_router_decides_while_the_event_loop_goes_on(slow: tuple[RouteTable, SlowRouter]) -> None:
-    table, router = slow
-    router.delay_s = 0.2
-    plan, count = await ticks_during(table.plan("auto", "easy red"))
-    assert (plan.expert, plan.fallback) == ("sim-small", None)
-    assert plan.decision_us >= 200_000
-    assert count > 5
-    started_s = time.perf_counter()
-    plans = await asyncio.gather(*(table.plan("auto", f"hard {i}") for i in range(6)))
-    assert {plan.expert for plan in plans} == {"sim-large"}
-    assert time.perf_counter() - started_s < 1.1, "they wait next to each other"
-
-
-async def test_a_late_router_leaves_the_prompt_to_its_fallback(slow: tuple[RouteTable, SlowRouter]) -> None:
-    table, router = slow
-    router.delay_s, table._decision_timeout_s = 0.4, 0.05
-    plan, count = await ticks_during(table.plan("auto", "easy red"))
-    assert count > 2
-    assert plan.decision_us < 400_000
-    assert (plan.expert, plan.fallback) == ("sim-large", "late")
-    assert plan.headers()["x-pointsman-fallback"] == "late"
-    assert "x-pointsman-score" not in plan.headers()
-    explained = plan.explain()
-    assert explained["reason"] == "the router took longer than 0.05 s"
-    assert (explained["score"], explained["confidence"], explained["qualities"]) == (None, None, {})
-
-
-async def test_a_failing_router_leaves_the_prompt_to_its_fallback(slow: tuple[RouteTable, SlowRouter]) -> None:
-    table, router = slow
-    router.silent = True
-    plan = await table.plan("auto", "easy red")
-    assert (plan.expert, plan.fallback) == ("sim-large", "failed")
-    assert "failed (FeatureError)" in plan.explain()["reason"]
-    only_small = await table.plan("auto", "hard red", {"experts": ["sim-small"]})
-    assert only_small.expert == "sim-small", "the policy goes before the fallback"
-    with pytest.raises(ApiError) as caught:
-        await table.plan("auto", "hard red", {"budget": 0})
-    assert caught.value.status == 400
-
-
-async def test_whoever_leaves_while_a_slow_router_thinks_is_let_go(slow: tuple[RouteTable, SlowRouter]) -> None:
-    table, router = slow
-    router.delay_s = 0.2
-    asking = asyncio.create_task(table.plan("auto", "easy red"))
-    await asyncio.sleep(0.02)
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking

@@ -4,6 +4,7 @@ import pytest
 from deployments.openai import (
     ApiError,
     ModelName,
+    NoAnswerError,
     error_event,
     error_from_upstream,
     parse_model_name,
@@ -51,7 +52,20 @@ def test_error_event_is_one_server_sent_event() -> None:
 
 def test_json_error_of_the_engine_is_relayed_as_it_is() -> None:
     body = b'{"error": {"message": "too long", "code": 400}}'
-    assert error_from_upstream(400, "application/json", body, "small") is None
+    error = error_from_upstream(400, "application/json", body, "small")
+    assert (error.status, error.body) == (400, orjson.loads(body))
+    assert not isinstance(error, NoAnswerError)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(401, "failed"), (403, "failed"), (408, "late"), (429, "refused"), (500, "failed"), (503, "refused")],
+)
+def test_what_is_no_fault_of_the_request_may_be_asked_of_another_expert(status: int, outcome: str) -> None:
+    body = b'{"error": {"message": "away", "code": null}}'
+    error = error_from_upstream(status, "application/json", body, "small", retry_after="7")
+    assert isinstance(error, NoAnswerError)
+    assert (error.outcome, error.body["error"]["message"], error.retry_after_s) == (outcome, "away", 7)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +86,6 @@ def test_plain_answers_become_openai_errors(
     status: int, content_type: str, body: bytes, expected: int, retry: int | None
 ) -> None:
     error = error_from_upstream(status, content_type, body, "small")
-    assert error is not None
     assert (error.status, error.retry_after_s) == (expected, retry)
     assert "'small'" in error.message
     assert "<html" not in error.message

@@ -1,71 +1,22 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
 
-from deployments.asgi import Response
-from deployments.openai import ApiError
+from deployments.openai import ApiError, NoAnswerError
 from deployments.upstream import ExpertTarget, Upstream, UpstreamRequest
+from tests.unit.deployments.network import Client
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST = UpstreamRequest("POST", "/chat/completions?x=1", {"authorization": "Bearer client", "x-kept": "1"}, b"{}")
-
-
-class Client:
-    """The side that Pointsman answers to."""
-
-    def __init__(self) -> None:
-        self.messages: list[Any] = []
-        self.received_body = asyncio.Event()
-        self.response = Response(self._send)
-
-    async def _send(self, message: Any) -> None:
-        self.messages.append(message)
-        if message["type"] == "http.response.body":
-            self.received_body.set()
-
-    @property
-    def status(self) -> int:
-        return int(self.messages[0]["status"])
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        return dict(self.messages[0]["headers"])
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(message["body"] for message in self.messages[1:])
-
-
-@pytest.fixture
-async def expert() -> AsyncIterator[Callable[[Handler], Awaitable[ExpertTarget]]]:
-    """Starts a real HTTP server with one handler, and gives its address as an expert."""
-    runners = []
-
-    async def start(handler: Handler, **changes: Any) -> ExpertTarget:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", handler)
-        runner = web.AppRunner(app, handler_cancellation=True)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        runners.append(runner)
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        fields = {"upstream_model": "small", "headers": {"authorization": "Bearer key"}, "internal": False, **changes}
-        return ExpertTarget("small", url, **fields)
-
-    yield start
-    for runner in runners:
-        await runner.cleanup()
 
 
 async def relay(target: ExpertTarget, *, timeout_s: float = 5.0) -> Client:
     client = Client()
     async with Upstream(connect_timeout_s=1.0) as upstream:
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        await upstream.relay(target, REQUEST, client.response, {"x-added": "2"}, deadline_s=deadline_s)
+        await upstream.relay(target, REQUEST, client.response, lambda: {"x-added": "2"}, deadline_s=deadline_s)
     return client
 
 
@@ -134,7 +85,7 @@ async def test_chunks_are_sent_on_as_they_come(expert: Any) -> None:
     client = Client()
     async with Upstream(connect_timeout_s=1.0) as upstream:
         deadline_s = asyncio.get_running_loop().time() + 5
-        task = asyncio.create_task(upstream.relay(target, REQUEST, client.response, {}, deadline_s=deadline_s))
+        task = asyncio.create_task(upstream.relay(target, REQUEST, client.response, dict, deadline_s=deadline_s))
         await asyncio.wait_for(client.received_body.wait(), 3)
         assert client.body == b"data: 1\n\n"
         release.set()
@@ -145,8 +96,10 @@ async def test_openai_errors_pass_and_plain_ones_are_shaped(expert: Any) -> None
     async def json_error(request: web.Request) -> web.Response:
         return web.json_response({"error": {"message": "too long", "code": 400}}, status=400)
 
-    client = await relay(await expert(json_error))
-    assert (client.status, orjson.loads(client.body)["error"]["message"]) == (400, "too long")
+    with pytest.raises(ApiError) as refused:
+        await relay(await expert(json_error))
+    assert not isinstance(refused.value, NoAnswerError), "another expert would say the same"
+    assert (refused.value.status, refused.value.body["error"]["message"]) == (400, "too long")
 
     async def html_error(request: web.Request) -> web.Response:
         return web.Response(status=503, text="<html>No server</html>", content_type="text/html")
