@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from routers import AnswerJudge, PointsmanError, Prediction, Router, load_judge, load_router
 from routers.answers import JUDGE_FILES
 
-__all__ = ["Artifact", "Late", "Scoring", "ScoringError", "judge_answers", "load_artifact"]
+__all__ = ["Artifact", "Late", "Scoring", "ScoringError", "load_artifact"]
 
 Artifact = Router | AnswerJudge
 
@@ -44,12 +44,6 @@ def load_artifact(path: str) -> Artifact:
         ArtifactError: it is missing, damaged or foreign.
     """
     return load_judge(path) if JUDGE_FILES.is_at(path) else load_router(path)
-
-
-def judge_answers(judge: AnswerJudge, question: str, answers: Sequence[str]) -> list[float]:
-    """The score of each answer, higher is better."""
-    scores: list[float] = judge.rank([question], [answers])[0].tolist()
-    return scores
 
 
 class Scoring:
@@ -91,9 +85,19 @@ class Scoring:
         if judge is None:
             return await _heard(self._pool.judge.remote(path, question, read), timeout_s, path)
         assert isinstance(judge, AnswerJudge)  # noqa: S101 - the configuration was checked
-        if not judge.slow:
-            return judge_answers(judge, question, read)
-        return await _heard(asyncio.to_thread(judge_answers, judge, question, read), timeout_s, path)
+        judging = (
+            asyncio.to_thread(_judged, judge, question, read) if judge.slow else _judged_here(judge, question, read)
+        )
+        return await _heard(judging, timeout_s, path)
+
+
+def _judged(judge: AnswerJudge, question: str, answers: Sequence[str]) -> list[float]:
+    scores: list[float] = judge.rank([question], [answers])[0].tolist()
+    return scores
+
+
+async def _judged_here(judge: AnswerJudge, question: str, answers: Sequence[str]) -> list[float]:
+    return _judged(judge, question, answers)
 
 
 async def _heard(answer: Awaitable[_Answer], timeout_s: float, path: str) -> _Answer:

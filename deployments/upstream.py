@@ -288,14 +288,21 @@ def _changes(target: ExpertTarget, change: Change | None) -> Change | None:
 @contextlib.contextmanager
 def _failures(target: ExpertTarget) -> Iterator[None]:
     """Turn what a connection can raise into an NoAnswerError."""
+    broken: Exception | None = None
     try:
         yield
+        return
+    except aiohttp.ClientError as error:
+        broken = error  # among them a connection that did not come about in time, which is a TimeoutError too
     except TimeoutError:
+        pass
+    except OSError as error:
+        broken = error
+    if broken is None:
         message = f"The expert {target.expert!r} did not answer before the deadline."
-        raise NoAnswerError("late", 408, message, code="timeout") from None
-    except (aiohttp.ClientError, OSError) as error:
-        message = f"The connection to the expert {target.expert!r} failed."
-        raise NoAnswerError("failed", 503, message, retry_after_s=1) from error
+        raise NoAnswerError("late", 408, message, code="timeout")
+    message = f"The connection to the expert {target.expert!r} failed."
+    raise NoAnswerError("failed", 503, message, retry_after_s=1) from broken
 
 
 def _raise_for_error(target: ExpertTarget, answer: aiohttp.ClientResponse, body: bytes) -> None:
