@@ -55,9 +55,9 @@ class RouteTable:
         """The names of the routes."""
         return tuple(self._routes)
 
-    def kind(self, name: str) -> str:
-        """The router of a route, or its kind of plan."""
-        return self._routes[name].router
+    def route(self, name: str) -> Route:
+        """The route of a name that is among `routes`."""
+        return self._routes[name]
 
     def reconfigure(self, policies: Mapping[str, Mapping[str, Any]]) -> None:
         """Replace policies of running routes: ``{"auto": {"threshold": 0.7}}``. What is not named is as configured.

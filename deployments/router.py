@@ -208,13 +208,17 @@ class Router:
 
     def _card(self, name: str) -> dict[str, Any]:
         if name in self._table.routes:
-            return model_card(name, self._started_s, kind="route", router=self._table.kind(name))
+            route = self._table.route(name)
+            independent = route.one_expert and not any(expert in self._settings.arms for expert in route.experts)
+            details = {"router": route.router, "independent_choices": independent}
+            return model_card(name, self._started_s, kind="route", **details)
         arm = self._settings.arms.get(name)
         price = self._settings.prices[name if arm is None else arm.expert]
         return model_card(
             name,
             self._started_s,
             kind="expert" if arm is None else "arm",
+            independent_choices=arm is None,
             price={"input_per_million": price[0], "output_per_million": price[1]},
         )
 

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from routers import (
     Decision,
@@ -107,7 +107,10 @@ class Route(ABC):
         router: name of the router or of the kind of plan, for the headers.
         experts: all that it may ask.
         needs: why it needs them, in words that the name of one follows.
+        one_expert: whether one expert answers by itself, so that several choices are independent of each other.
     """
+
+    one_expert: ClassVar[bool] = False
 
     router: str
     experts: tuple[str, ...]
@@ -157,6 +160,8 @@ class LearnedRoute(Route):
     Raises:
         PointsmanError: the policy cannot be followed with the router.
     """
+
+    one_expert: ClassVar[bool] = True
 
     def __init__(
         self, name: str, spec: LearnedSpec, scoring: Scoring, decision_timeout_s: float, max_attempts: int

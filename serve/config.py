@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -200,9 +201,10 @@ class PointsmanSettings(_Settings):
 
     @model_validator(mode="after")
     def _names_are_consistent(self) -> Self:
-        for name in (*self.routes, *self.arms):
-            if (name in self.experts) or (name in self.routes and name in self.arms):
-                raise ValueError(f"{name!r} names two of a route, an arm and an expert: rename one of them")
+        kinds: dict[str, dict[str, Any]] = {"a route": self.routes, "an arm": self.arms, "an expert": self.experts}
+        for (one, names), (other, others) in itertools.combinations(kinds.items(), 2):
+            for name in names.keys() & others.keys():
+                raise ValueError(f"{name!r} is both {one} and {other}: rename one of them")
         for name, arm in self.arms.items():
             if arm.expert not in self.experts:
                 known = ", ".join(self.experts)

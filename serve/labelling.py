@@ -13,6 +13,7 @@ from typing import Any
 import openai
 import orjson
 import pandas as pd
+from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from routers import DataError, ParameterError, RoutingData
@@ -178,14 +179,14 @@ async def label(
         base_url=settings.url, api_key=settings.api_key, max_retries=_RETRIES, timeout=settings.timeout_s
     )
     async with client:
-        prices = await _prices(client, models, settings.url)
+        asked = await _asked(client, models, settings.url)
         done = journal.done(settings.samples)
         waiting = iter([(prompt, model) for prompt in prompts for model in models])
 
         async def work() -> None:
             for prompt, model in waiting:
                 if (prompt.prompt_id, model) not in done:
-                    journal.append(await _ask(client, prompt, model, settings, grade, prices))
+                    journal.append(await _ask(client, prompt, asked[model], settings, grade))
                 on_answer()
 
         async with asyncio.TaskGroup() as group:
@@ -193,7 +194,22 @@ async def label(
                 group.create_task(work())
 
 
-async def _prices(client: openai.AsyncOpenAI, models: Sequence[str], url: str) -> dict[str, dict[str, float]]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A model of the endpoint.
+
+    Attributes:
+        name: as it is asked for.
+        prices: of all models, per million input and output tokens.
+        together: whether samples can be asked for in one request; plans that judge answers judge them together.
+    """
+
+    name: str
+    prices: Mapping[str, Mapping[str, float]]
+    together: bool
+
+
+async def _asked(client: openai.AsyncOpenAI, models: Sequence[str], url: str) -> dict[str, _Asked]:
     try:
         offered = {card.id: card.model_dump() async for card in client.with_options(max_retries=1).models.list()}
     except openai.OpenAIError as error:
@@ -203,50 +219,62 @@ async def _prices(client: openai.AsyncOpenAI, models: Sequence[str], url: str) -
     for model in models:
         if model not in offered:
             raise ParameterError(f"The endpoint {url} has no model {model!r}: it has {', '.join(offered)}.")
-    return {name: card["price"] for name, card in offered.items() if card.get("price")}
+    prices = {name: card["price"] for name, card in offered.items() if card.get("price")}
+    return {name: _Asked(name, prices, offered[name].get("independent_choices", True)) for name in models}
 
 
 async def _ask(
     client: openai.AsyncOpenAI,
     prompt: ExamPrompt,
-    model: str,
+    asked: _Asked,
     settings: AskSettings,
     grade: Callable[[str, str], float],
-    prices: Mapping[str, Mapping[str, float]],
 ) -> list[dict[str, Any]]:
-    started_s = time.perf_counter()
-    answer = await client.chat.completions.create(
-        model=model,
-        messages=[{"role": "user", "content": prompt.prompt}],
-        n=settings.samples,
-        temperature=settings.temperature,
-        max_tokens=settings.max_tokens,
-        # Usage is a sum over the samples; the tokens of each sample are counted from its log probabilities.
-        logprobs=True,
-    )
-    latency_s = time.perf_counter() - started_s
-    price = prices.get(answer.model, {"input_per_million": 0.0, "output_per_million": 0.0})
+    """Rows of all samples of one prompt."""
+    requests = [settings.samples] if asked.together else [1] * settings.samples
+    rows: list[dict[str, Any]] = []
+    for samples in requests:
+        started_s = time.perf_counter()
+        raw = await client.chat.completions.with_raw_response.create(
+            model=asked.name,
+            messages=[{"role": "user", "content": prompt.prompt}],
+            n=samples,
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            # Usage is a sum over the samples; the tokens of each sample are counted from its log probabilities.
+            logprobs=True,
+        )
+        latency_s = time.perf_counter() - started_s
+        cost = None if asked.together else raw.headers.get("x-pointsman-cost")
+        for row in _graded(prompt, asked, raw.parse(), grade, None if cost is None else float(cost)):
+            rows.append({**row, "sample": len(rows), "latency_s": latency_s})
+    return rows
+
+
+def _graded(
+    prompt: ExamPrompt,
+    asked: _Asked,
+    answer: ChatCompletion,
+    grade: Callable[[str, str], float],
+    told_cost: float | None,
+) -> Iterator[dict[str, Any]]:
+    """A row for each choice; it costs what the endpoint says that all of its attempts cost, or else its own tokens."""
+    price = asked.prices.get(answer.model, {"input_per_million": 0.0, "output_per_million": 0.0})
     input_tokens = answer.usage.prompt_tokens if answer.usage else 0
-    rows = []
-    for sample, choice in enumerate(answer.choices):
+    for choice in answer.choices:
         response = choice.message.content or ""
         output_tokens = len(choice.logprobs.content or ()) if choice.logprobs else 0
-        cost = input_tokens * price["input_per_million"] + output_tokens * price["output_per_million"]
-        rows.append(
-            {
-                "prompt_id": prompt.prompt_id,
-                "prompt": prompt.prompt,
-                "expert": model,
-                "sample": sample,
-                "quality": grade(response, prompt.answer),
-                "input_tokens": input_tokens,
-                "output_tokens": output_tokens,
-                "cost": cost / 1e6,
-                "latency_s": latency_s,
-                "response": response,
-                "domain": prompt.domain,
-                "split": prompt.split,
-                "metadata": orjson.dumps({**prompt.metadata, "answered_by": answer.model}).decode(),
-            }
-        )
-    return rows
+        cost = (input_tokens * price["input_per_million"] + output_tokens * price["output_per_million"]) / 1e6
+        yield {
+            "prompt_id": prompt.prompt_id,
+            "prompt": prompt.prompt,
+            "expert": asked.name,
+            "quality": grade(response, prompt.answer),
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cost": cost if told_cost is None else told_cost,
+            "response": response,
+            "domain": prompt.domain,
+            "split": prompt.split,
+            "metadata": orjson.dumps({**prompt.metadata, "answered_by": answer.model}).decode(),
+        }

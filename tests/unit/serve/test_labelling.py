@@ -27,14 +27,15 @@ class Endpoint:
     async def models(self, _: web.Request) -> web.Response:
         price = {"input_per_million": 1.0, "output_per_million": 2.0}
         cards = [{"id": name, "object": "model", "price": price} for name in ("small", "large")]
-        return web.json_response({"object": "list", "data": [*cards, {"id": "auto", "object": "model"}]})
+        routes = [{"id": "auto", "object": "model"}, {"id": "frugal", "object": "model", "independent_choices": False}]
+        return web.json_response({"object": "list", "data": [*cards, *routes]})
 
     async def chat(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.requests.append(body)
         if self.fail_after is not None and len(self.requests) > self.fail_after:
             return web.json_response({"error": {"message": "broken", "code": 400}}, status=400)
-        expert = "large" if body["model"] == "auto" else body["model"]
+        expert = body["model"] if body["model"] in ("small", "large") else "large"
         text = "yes" if expert == "small" else body["messages"][0]["content"].removeprefix("say ")
         choices = [
             {
@@ -47,7 +48,8 @@ class Endpoint:
         ]
         usage = {"prompt_tokens": 5, "completion_tokens": 3 * body["n"], "total_tokens": 5 + 3 * body["n"]}
         answer = {"id": "1", "object": "chat.completion", "created": 0, "model": expert}
-        return web.json_response({**answer, "choices": choices, "usage": usage})
+        headers = {"x-pointsman-cost": "0.5"} if body["model"] == "frugal" else {}
+        return web.json_response({**answer, "choices": choices, "usage": usage}, headers=headers)
 
 
 @pytest.fixture
@@ -88,6 +90,15 @@ async def test_answers_are_graded_counted_and_priced(endpoint: Endpoint, tmp_pat
     assert orjson.loads(routed["metadata"]) == {"level": 1, "answered_by": "large"}
 
 
+async def test_a_plan_is_asked_for_each_sample_and_costs_all_its_attempts(endpoint: Endpoint, tmp_path: Path) -> None:
+    out = tmp_path / "data.parquet"
+    await run(endpoint, out, ["frugal"], samples=3)
+    assert [request["n"] for request in endpoint.requests] == [1] * 6
+    frame = Journal(out).close().frame
+    assert sorted(frame["sample"]) == [0, 0, 1, 1, 2, 2]
+    assert set(frame["cost"]) == {0.5}
+
+
 async def test_an_interrupted_run_goes_on_where_it_was(endpoint: Endpoint, tmp_path: Path) -> None:
     out = tmp_path / "data.parquet"
     endpoint.fail_after = 1
@@ -115,7 +126,7 @@ async def test_another_number_of_samples_needs_another_file(endpoint: Endpoint, 
 
 
 async def test_unknown_models_and_silent_endpoints_are_named(endpoint: Endpoint, tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="no model 'huge': it has small, large, auto"):
+    with pytest.raises(ParameterError, match="no model 'huge': it has small, large, auto, frugal"):
         await run(endpoint, tmp_path / "x", ["huge"])
     settings = AskSettings("http://127.0.0.1:9/v1", timeout_s=1)
     with pytest.raises(ParameterError, match="does not answer"):

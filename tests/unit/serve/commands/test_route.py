@@ -10,7 +10,8 @@ def test_route_sends_easy_prompts_to_small(artifact: Path) -> None:
     easy = json.loads(run("route", artifact, "What is 3 ?", "--json").stdout)
     hard = json.loads(run("route", artifact, "What is 3 + 4 + 5 + 6 + 7 + 8 + 9 + 1 ?", "--json").stdout)
     assert (easy["expert"], hard["expert"]) == ("small", "large")
-    assert set(easy) == {"router", "expert", "score", "threshold", "qualities", "novelty", "confidence", "reason"}
+    told = {"router", "expert", "score", "threshold", "qualities", "novelty", "confidence", "reason", "candidates"}
+    assert set(easy) == told
 
 
 def test_route_follows_the_policy(artifact: Path) -> None:
