@@ -18,6 +18,8 @@ from routers import (
     choose,
     without_router,
 )
+from routers.answers import CascadeSetting
+from routers.answers.thresholds import affordable
 from routers.outline import Chooser
 from routers.prompt import SideValue
 
@@ -66,12 +68,17 @@ class LearnedSpec:
 
 @dataclass(frozen=True, slots=True)
 class CascadeSpec:
-    """A route that asks one expert after the other (see `Cascade`)."""
+    """A route that asks one expert after the other (see `Cascade`).
+
+    Attributes:
+        settings: orders and thresholds for other budgets; none where there is nothing to choose from.
+    """
 
     experts: tuple[str, ...]
     thresholds: tuple[float, ...]
     judge: str | SelfVerification
     policy: Policy = field(default_factory=Policy)
+    settings: tuple[CascadeSetting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +241,8 @@ class LearnedRoute(Route):
 class CascadeRoute(Route):
     """A route that asks one expert after the other.
 
-    Its policy takes `threshold`, in the place of every expert's own, and `experts`.
+    Its policy takes `threshold`, in the place of every expert's own, `experts`, and, where it was trained, `budget`:
+    the most that an answer may cost on average, all attempts together.
 
     Args:
         name: the route's name.
@@ -248,29 +256,41 @@ class CascadeRoute(Route):
         super().__init__(name, spec.policy)
         self._spec = spec
         self.router = "frugal" if isinstance(spec.judge, str) else "self-verify"
-        self.experts = spec.experts
+        orders = [spec.experts, *(setting.order for setting in spec.settings)]
+        self.experts = tuple(dict.fromkeys(expert for order in orders for expert in order))
         self.check(spec.policy)
 
     def check(self, policy: Policy) -> None:
-        """See whether a policy sets nothing but a threshold and allowed experts.
+        """See whether a policy sets only what a cascade has, and a budget that it can keep.
 
         Raises:
-            ParameterError: it does.
+            ParameterError: it does not.
         """
-        _only(policy, ("threshold", "experts"), self.experts, self.router)
+        keys = ("threshold", "experts", "budget") if self._spec.settings else ("threshold", "experts")
+        _only(policy, keys, self.experts, self.router)
+        order, _ = self._setting(policy)
+        if policy.experts is not None and not set(policy.experts) & set(order):
+            raise ParameterError(f"Within this budget the route asks {', '.join(order)} only: allow one of them.")
 
     async def plan(self, asked: Asked, policy: Policy) -> Plan:
         """The experts that the policy allows, in order."""
-        spec = self._spec
-        limits = (*spec.thresholds, 0.0)
+        order, thresholds = self._setting(policy)
         kept = [
             (expert, limit if policy.threshold is None else policy.threshold)
-            for expert, limit in zip(spec.experts, limits, strict=True)
+            for expert, limit in zip(order, (*thresholds, 0.0), strict=True)
             if policy.experts is None or expert in policy.experts
         ]
         experts = tuple(expert for expert, _ in kept)
-        thresholds = tuple(limit for _, limit in kept[:-1])
-        return Plan(Cascade(experts, thresholds, spec.judge), self.name, self.router)
+        limits = tuple(limit for _, limit in kept[:-1])
+        return Plan(Cascade(experts, limits, self._spec.judge), self.name, self.router)
+
+    def _setting(self, policy: Policy) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Order and thresholds, its own or those for the policy's budget."""
+        spec = self._spec
+        if policy.budget is None:
+            return spec.experts, spec.thresholds
+        setting = affordable(spec.settings, policy.budget)
+        return tuple(setting.order), tuple(setting.thresholds)
 
 
 class BlendRoute(Route):

@@ -11,6 +11,7 @@ from deployments.plans.plan import Fusion, SelfVerification
 from deployments.routes import BlendSpec, CascadeSpec, LearnedSpec, RouteSpec
 from deployments.scoring import Artifact, Scoring, load_artifact
 from routers import AnswerJudge, Outline, ParameterError, Policy, Router
+from routers.answers import FrugalCascade
 from serve.config import BlendSettings, PointsmanSettings, RouteSettings, SelfVerifySettings
 
 __all__ = ["Routing", "read_routing", "route_table"]
@@ -93,9 +94,9 @@ def _learned(found: Routing, place: str, policy: Policy, where: str, light: str 
 
 def _cascade(found: Routing, place: str, policy: Policy, where: str) -> CascadeSpec:
     path, plan = _judge(found, place, where)
-    if plan.kind != "plan":
+    if not isinstance(plan, FrugalCascade):
         raise ParameterError(f"{where}: {place} judges answers, but is no cascade: train one with `frugal`.")
-    return CascadeSpec(plan.experts_, tuple(plan.thresholds_), path, policy)  # type: ignore[attr-defined]
+    return CascadeSpec(plan.experts_, plan.thresholds_, path, policy, plan.settings_)
 
 
 def _self_verify(settings: SelfVerifySettings, policy: Policy) -> CascadeSpec:
