@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +18,15 @@ import orjson
 from loadtests.errors import LoadTestError
 from loadtests.samples import Samples
 from loadtests.scenario import Scenario
-from loadtests.stacks import free_port
+from loadtests.stacks import free_port, last_error
 
 __all__ = ["Progress", "run_locust"]
 
 _POLL_S = 0.25
-_STOP_S = 20.0
+_STOP_S = 15.0
 _GRACE_S = 60.0
 _SHORTEST_GRACE_S = 5.0
+_ROOT = Path(__file__).parent.parent
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 
@@ -50,7 +52,8 @@ def run_locust(
 
     Raises:
         LoadTestError: Locust is not installed, or it ended before it had to.
-        KeyboardInterrupt: it was interrupted; Locust's processes have ended.
+        KeyboardInterrupt: it was interrupted before there was anything to report. Later an interrupt ends the load
+            test, and what was seen until then is returned.
     """
     if find_spec("locust") is None:
         raise LoadTestError("Load tests need Locust: install the extra 'loadtests' (pointsman[loadtests]).")
@@ -71,16 +74,21 @@ def run_locust(
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
+    interrupted = False
     try:
-        progress = _follow(process, scenario, progress_file, on_progress)
+        _follow(process, scenario, progress_file, on_progress)
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
-        _end(process)
-    if not samples.is_file() or progress is None:
-        raise LoadTestError(f"Locust ended with {process.returncode}: {_last_line(log)}")
-    return Samples.load(samples), progress
-
-
-_ROOT = Path(__file__).parent.parent
+        _end(process, _grace_s(scenario) + _STOP_S)
+    if interrupted and not samples.is_file():
+        raise KeyboardInterrupt
+    if not samples.is_file() or not progress_file.is_file():
+        raise LoadTestError(f"Locust ended with {process.returncode}: {last_error(log)}")
+    found = Samples.load(samples)
+    if not len(found):
+        raise LoadTestError(f"Not one request was made: {last_error(log)}")
+    return found, Progress(**orjson.loads(progress_file.read_bytes()))
 
 
 def _grace_s(scenario: Scenario) -> float:
@@ -90,31 +98,24 @@ def _grace_s(scenario: Scenario) -> float:
 
 def _follow(
     process: subprocess.Popen[bytes], scenario: Scenario, path: Path, on_progress: Callable[[Progress], None]
-) -> Progress | None:
-    """Wait for the end, which is forced where it does not come by itself."""
-    progress = None
+) -> None:
+    """Wait for the end, or until it should have come."""
     must_end_s = time.monotonic() + scenario.seconds + _grace_s(scenario) + _GRACE_S
-    while process.poll() is None:
+    while process.poll() is None and time.monotonic() < must_end_s:
         time.sleep(_POLL_S)
         if path.is_file():
-            progress = Progress(**orjson.loads(path.read_bytes()))
-            on_progress(progress)
-        if time.monotonic() > must_end_s:
-            break
-    return Progress(**orjson.loads(path.read_bytes())) if path.is_file() else progress
+            on_progress(Progress(**orjson.loads(path.read_bytes())))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End Locust and the processes that it has started."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
+def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    """End Locust as Ctrl-C would, so that it writes what it has seen, then whatever is left of its processes."""
+    try:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("Error: ") if lines else "it said nothing."
+        process.wait()

@@ -75,12 +75,14 @@ def describe(outcome: Outcome) -> dict[str, Any]:
     rates count an answer that lies partly within for that part.
     """
     table = _Table(outcome.samples, outcome.started_s)
-    until_s = outcome.scenario.seconds
+    until_s = min(outcome.scenario.seconds, max(outcome.ended_s - outcome.started_s, 1e-9))
     everything = np.ones(len(table.good), dtype=bool)
     return {
         "about": _about(outcome),
-        "summary": _part(table, everything, 0.0, min(until_s, max(outcome.ended_s - outcome.started_s, 1e-9))),
-        "stages": [_stage(table, stage, outcome.scenario) for stage in outcome.scenario.stages],
+        "summary": _part(table, everything, 0.0, until_s),
+        "stages": [
+            _stage(table, stage, outcome.scenario) for stage in outcome.scenario.stages if stage.from_s < until_s
+        ],
         "experts": _experts(table),
         "over_time": _over_time(table, until_s),
         "client": _client(outcome, table),
@@ -89,7 +91,11 @@ def describe(outcome: Outcome) -> dict[str, Any]:
 
 
 def _about(outcome: Outcome) -> dict[str, Any]:
-    scenario = {**asdict(outcome.scenario), "data": str(outcome.scenario.data)}
+    scenario = {
+        **asdict(outcome.scenario),
+        "data": str(outcome.scenario.data),
+        "steps": list(outcome.scenario.steps),
+    }
     return {
         "scenario": scenario,
         "started_s": outcome.started_s,
@@ -215,9 +221,16 @@ def _client(outcome: Outcome, table: _Table) -> dict[str, Any]:
         "cpu_max": float(cpu.max()) if len(cpu) else None,
         "lag_p99_ms": 1e3 * lag_p99_s,
         "late_requests": late,
+        "machine_cpu": _machine_cpu(outcome),
         "was_limit": bool(reasons),
         "reasons": reasons,
     }
+
+
+def _machine_cpu(outcome: Outcome) -> float | None:
+    """Mean share of this machine's processors in use while the load ran."""
+    within = [p for p in outcome.server.machine_cpu if outcome.started_s <= p.at_s <= outcome.ended_s]
+    return _mean(np.array([point.values["machine"] for point in within]))
 
 
 def _share(table: _Table, from_s: float, until_s: float) -> FloatArray:

@@ -147,6 +147,7 @@ def _series(points: Iterable[_Point], started_s: float) -> dict[str, dict[str, l
     series: defaultdict[str, dict[str, list[float]]] = defaultdict(lambda: {"t_s": [], "values": []})
     for at_s, values in points:
         for name, value in values.items():
-            series[name]["t_s"].append(at_s - started_s)
-            series[name]["values"].append(value)
+            if at_s >= started_s:
+                series[name]["t_s"].append(at_s - started_s)
+                series[name]["values"].append(value)
     return dict(series)

@@ -34,6 +34,7 @@ from rich.table import Table
 from deployments.experts.simulation.fitting import QUANTITIES, Measured, fit_timing, simulate
 from deployments.experts.simulation.timing import Capacity, Timing
 from routers.errors import DataError, ParameterError, PointsmanError
+from serve.commands.bench import terminable, user_counts
 
 __all__ = ["Curve", "read_curve", "split"]
 
@@ -102,8 +103,6 @@ def measure(
     rounds: Annotated[int, typer.Option(min=1, help="Times that each point is measured; the median counts.")] = 2,
 ) -> None:
     """Measure an engine under closed loops of users, with streaming answers of fixed lengths."""
-    from serve.commands.bench import user_counts
-
     counts = user_counts(users)
     with _engine(config, expert) if url is None else _nothing(url) as served:
         capacity = _capacity(served)
@@ -291,7 +290,8 @@ def _cpus() -> int:
 def main() -> None:
     """Run a command; a user's mistake is one sentence."""
     try:
-        app()
+        with terminable():
+            app()
     except PointsmanError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         raise SystemExit(2) from error

@@ -24,6 +24,7 @@ __all__ = ["loadtest"]
 _USERS_A_PROCESS = 500
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
 _TABLE_WIDTH = 124
+_FULL = 0.95
 
 
 def loadtest(
@@ -154,5 +155,11 @@ def _show(found: dict[str, Any]) -> None:
         )
     elif client["cpu_max"] is not None:
         console.print(f"The client was no limit (at most {client['cpu_max']:.0%} of a processor).", highlight=False)
+    if (client["machine_cpu"] or 0.0) > _FULL:
+        console.print(
+            f"All of this machine's processors were in use ({client['machine_cpu']:.0%} on average): what the endpoint "
+            "and the load took from each other is in these figures.",
+            highlight=False,
+        )
     if found["server"]["unreachable"]:
         console.print(f"No replicas and queues: {found['server']['unreachable']}.", highlight=False)

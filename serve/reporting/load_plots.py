@@ -66,10 +66,10 @@ def by_users(found: Mapping[str, Any]) -> Any | None:
     figure = new_figure(7.6, 3.2)
     axes = axes_of(figure, (1, 2, 1), x="users", title="good answers a second")
     axes.plot(users, [stage["requests_per_s"] for stage in stages], "o-", color=colour_of(0), markersize=4)
-    axes.set_xscale("log")
+    _log_users(axes, users)
     axes.set_ylim(bottom=0)
     axes = axes_of(figure, (1, 2, 2), x="users", title="ms: median, and 99 % dotted")
-    axes.set_xscale("log")
+    _log_users(axes, users)
     axes.set_yscale("log")
     curves = []
     for place, (name, text) in enumerate((("latency_ms", "whole answer"), ("first_token_ms", "first token"))):
@@ -135,8 +135,7 @@ LOAD_PLOTS: Mapping[str, tuple[str, str, Callable[[Mapping[str, Any]], Any | Non
     "replicas": ("Replicas", "Running ones, as Ray Serve's REST API says.", replicas),
     "queues": (
         "Queues",
-        "By Ray's metrics, which come some seconds late: under_way in replicas, queued before them, running and "
-        "waiting in engines.",
+        "By Ray's metrics, some seconds late: under_way in replicas, queued before, running and waiting in engines.",
         queues,
     ),
     "machine": ("This machine", "The load, and all else that runs here.", machine),
@@ -149,6 +148,12 @@ def _line(axes: Any, times: Sequence[float], values: Sequence[Any], text: str, c
     axes.plot(times, heights, color=colour, linestyle=style, linewidth=1.5)
     known = heights[np.isfinite(heights)]
     return Curve(text, colour, style, float(known.mean()) if len(known) else 0.0)
+
+
+def _log_users(axes: Any, users: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(users, [f"{count:,}" for count in users])
+    axes.minorticks_off()
 
 
 def _steps(series: Mapping[str, Mapping[str, Sequence[float]]], y: str) -> Any:

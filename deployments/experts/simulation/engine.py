@@ -151,7 +151,7 @@ class Engine:
         while budget > 0 and self._admits_next():
             sequence = self._waiting.popleft()
             self._admitted[sequence] = self._reading[sequence] = None
-            self._kv_tokens += sequence.to_read
+            self._kv_tokens += sequence.to_read + 1
             begun += 1
             budget -= self._read_chunk(sequence, budget, read)
         prompt_tokens = self.capacity.max_step_tokens - self._decoding - budget
@@ -190,7 +190,7 @@ class Engine:
     def _admits_next(self) -> bool:
         if not self._waiting or not self._places():
             return False
-        # The token that follows the prompt needs a place too, as do those of the sequences that run.
+        # The token that follows the prompt has its place from the beginning, and those of this step need theirs.
         needed = self._waiting[0].to_read + 1 + self._decoding
         return self._kv_tokens + needed <= self.capacity.kv_tokens or not self._admitted
 
@@ -207,7 +207,6 @@ class Engine:
         sequence.end_step = self.steps + sequence.output_tokens - sequence.kept - 1
         self._ends.setdefault(sequence.end_step, {})[sequence] = None
         self._decoding += 1
-        self._kv_tokens += 1
         self._context_tokens += sequence.to_read + 1
 
     def _preempt(self) -> None:
@@ -224,7 +223,7 @@ class Engine:
         del self._admitted[sequence]
         if sequence in self._reading:
             del self._reading[sequence]
-            self._kv_tokens -= sequence.to_read
+            self._kv_tokens -= sequence.to_read + 1
             return
         held = sequence.prompt_tokens + self.generated(sequence)
         self._kv_tokens -= held
