@@ -6,7 +6,6 @@ Alone: ``python -m loadtests.closed_loop http://127.0.0.1:8000/v1 --model small 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import itertools
 import random
 import sys
@@ -23,8 +22,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from loadtests.address import address_of
 from loadtests.connection import Connection
-from loadtests.errors import LoadTestError
 from routers.errors import PointsmanError
 
 __all__ = ["Load", "LoadResult", "Quantiles", "measure", "run_load"]
@@ -72,14 +71,8 @@ class Load:
         Raises:
             LoadTestError: the URL is not plain HTTP on this machine.
         """
-        parts = urlsplit(self.url)
-        if parts.scheme != "http" or parts.hostname is None:
-            raise LoadTestError(f"{self.url!r} is not an http:// URL: give one, as http://127.0.0.1:8000/v1.")
-        if not _is_loopback(parts.hostname):
-            raise LoadTestError(
-                f"{parts.hostname!r} is not this machine: load only an endpoint on 127.0.0.1, ::1 or localhost."
-            )
-        return parts.hostname, parts.port or 80, parts.path.rstrip("/")
+        address = address_of(self.url)
+        return address.host, address.port, address.path
 
     def requests(self) -> list[bytes]:
         """One whole HTTP request for each prompt."""
@@ -288,15 +281,6 @@ class _Crowd:
             header=Quantiles.of([answer.number for answer in seen if answer.number is not None]),
             client_cpu=cpu_s / (until_s - from_s),
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def main(

@@ -7,10 +7,10 @@ import re
 import time
 from dataclasses import dataclass, field
 
-__all__ = ["Answer", "Connection"]
+__all__ = ["CONTENT", "Answer", "Connection"]
 
 # The first event of a chat stream carries a role and an empty content, which no reader can see.
-_CONTENT = re.compile(rb'"(?:content|text)"\s*:\s*"[^"]')
+CONTENT = re.compile(rb'"(?:content|text)"\s*:\s*"[^"]')
 _HEAD_END = b"\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
                 return
         else:
             answer.raw_body += data
-        if answer.first_content_s is None and _CONTENT.search(answer.raw_body):
+        if answer.first_content_s is None and CONTENT.search(answer.raw_body):
             answer.first_content_s = time.perf_counter()
         if self._complete(answer):
             self._finish(answer, done)

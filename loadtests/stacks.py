@@ -18,7 +18,7 @@ import psutil
 
 from loadtests.errors import LoadTestError
 
-__all__ = ["Memory", "Stack", "clean_environment", "free_port", "memory_of", "running", "stray_engines"]
+__all__ = ["Memory", "Stack", "clean_environment", "free_port", "last_error", "memory_of", "running", "stray_engines"]
 
 _ENGINE = re.compile(r"^(?:VLLM|ray)::|vllm\.entrypoints")
 _ERROR_LINE = re.compile(r"^.*(?:Error|Exception): .+$", re.MULTILINE)
@@ -138,14 +138,14 @@ def _wait_until_ready(
     waiting = list(stack.models.values())
     while (waited_s := time.monotonic() - from_s) < timeout_s:
         if started.poll() is not None:
-            raise LoadTestError(f"{stack.name} ended with {started.returncode} at its start: {_last_error(log)}")
+            raise LoadTestError(f"{stack.name} ended with {started.returncode} at its start: {last_error(log)}")
         if on_wait is not None:
             on_wait(waited_s)
         waiting = [model for model in waiting if not _answers(stack, model, expected_tokens)]
         if not waiting:
             return
         time.sleep(_POLL_S)
-    raise LoadTestError(f"{stack.name} did not answer within {timeout_s:g} s: {_last_error(log)}")
+    raise LoadTestError(f"{stack.name} did not answer within {timeout_s:g} s: {last_error(log)}")
 
 
 def _answers(stack: Stack, model: str, expected_tokens: int) -> bool:
@@ -185,7 +185,8 @@ def _stop(started: subprocess.Popen[bytes], process: psutil.Process) -> None:
     psutil.wait_procs(alive, timeout=_STOP_S)
 
 
-def _last_error(log: Path) -> str:
+def last_error(log: Path) -> str:
+    """The last error that a process wrote to its log, or else its last line."""
     text = log.read_text(errors="replace")
     errors = _ERROR_LINE.findall(text)
     lines = errors or text.strip().splitlines()

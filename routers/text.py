@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["conversation_side", "conversation_text", "prompt_text"]
+__all__ = ["CHARS_PER_TOKEN", "conversation_side", "conversation_text", "estimated_tokens", "prompt_text"]
+
+CHARS_PER_TOKEN = 4
+"""Of English text with common tokenizers, where nothing better is known."""
 
 _IMAGES = {"image", "image_url", "input_image"}
 _JSON_FORMATS = {"json_object", "json_schema"}
+
+
+def estimated_tokens(text: str) -> int:
+    """Tokens of a text without a tokenizer: its characters divided by `CHARS_PER_TOKEN`, rounded up."""
+    return -(-len(text) // CHARS_PER_TOKEN)
 
 
 def conversation_text(messages: Any) -> str:

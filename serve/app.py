@@ -9,7 +9,7 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
-from deployments.experts.simulated import SimulatedExpert, Timing
+from deployments.experts.simulated import Script, SimulatedExpert
 from deployments.internal_token import TOKEN_HEADER, cluster_token
 from deployments.router import Limits, Router, RouterSettings
 from deployments.scorer import Scorer
@@ -87,19 +87,24 @@ def vllm(args: VLLMSettings) -> Application:
 
 
 def simulated(args: SimulatedSettings) -> Application:
-    """An expert that only pretends: a template for an answer and a model of the time it takes.
+    """An expert that only pretends: a template or recorded answers, and a model of the time they take.
 
     Args:
-        args: the template and the timing model.
+        args: what it says, how long it takes, how much it holds.
+
+    Raises:
+        PointsmanError: a limit is out of its range, or the recorded answers cannot be read.
     """
-    timing = Timing(args.prefill_tokens_per_s, args.token_s, args.token_per_running_s, args.max_running)
+    timing, capacity = args.engine()
+    recorded = args.recorded
+    script = Script(args.answer) if recorded is None else Script(args.answer, recorded.file.resolve(), recorded.expert)
     deployment = serve.deployment(
         serve.ingress()(SimulatedExpert),
         name="Expert",
         max_ongoing_requests=UNLIMITED,
         ray_actor_options={"num_cpus": 0},
     )
-    return deployment.bind(answer=args.answer, timing=timing, token=cluster_token())
+    return deployment.bind(script, timing, capacity, stream_interval=args.stream_interval, token=cluster_token())
 
 
 def router_settings(args: PointsmanSettings, routing: Routing) -> RouterSettings:

@@ -15,6 +15,7 @@ from serve.commands.calibrate import calibrate
 from serve.commands.evaluate import evaluate
 from serve.commands.import_ import import_
 from serve.commands.label import label
+from serve.commands.loadtest import loadtest
 from serve.commands.route import route
 from serve.commands.routers import routers
 from serve.commands.serve import serve
@@ -41,6 +42,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, routers, label, train, calibrate, evaluate, route, bench):
+for command in (serve, routers, label, train, calibrate, evaluate, route, loadtest, bench):
     app.command()(command)
 app.command("import")(import_)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from deployments.experts.simulation.profiles import GPUS, MODELS, GPUSpec, ModelSpec, profile
+from deployments.experts.simulation.timing import Capacity, Timing
 from routers import Policy
 
 __all__ = [
@@ -19,6 +23,8 @@ __all__ = [
     "LimitSettings",
     "PointsmanSettings",
     "PriceSettings",
+    "ProfileSettings",
+    "RecordedSettings",
     "RouteSettings",
     "SelfVerifySettings",
     "SimulatedSettings",
@@ -247,13 +253,67 @@ class VLLMSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
-class SimulatedSettings(_Settings):
-    """The ``args`` of ``serve.app:simulated``: what a pretended expert says, and how long it takes."""
+class RecordedSettings(_Settings):
+    """Recorded answers for a simulated expert."""
 
-    answer: str = Field("simulated answer to: {prompt}", description="Template; {prompt} is the last user message.")
-    prefill_tokens_per_s: float = Field(20_000.0, gt=0, description="Prompt tokens processed per second.")
-    token_s: float = Field(0.0, ge=0, description="Seconds per output token of a request that runs alone.")
-    token_per_running_s: float = Field(
-        0.0, ge=0, description="Seconds added to each output token by every other request that runs."
+    file: Path = Field(description="Routing data with responses, JSON lines, or ZeroEval's responses_<model>.jsonl.")
+    expert: str | None = Field(None, description="Whose answers to take, where the file has those of several.")
+
+
+class ProfileSettings(_Settings):
+    """A timing model from data sheets: docs/simulation.md lists models and GPUs."""
+
+    model: str | ModelSpec = Field(description="A known model, or its dimensions.")
+    gpu: str | GPUSpec = Field(description="A known GPU, or its data sheet.")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that hold the model together.")
+    weight_bytes: float = Field(2.0, gt=0, description="Bytes of a parameter.")
+
+    @field_validator("model", "gpu")
+    @classmethod
+    def _is_known(cls, given: Any, info: ValidationInfo) -> Any:
+        known: Mapping[str, Any] = MODELS if info.field_name == "model" else GPUS
+        if isinstance(given, str) and given not in known:
+            raise ValueError(f"there is no {given!r}: use one of {', '.join(known)}, or give its figures")
+        return known[given] if isinstance(given, str) else given
+
+
+class SimulatedSettings(_Settings):
+    """The ``args`` of ``serve.app:simulated``: what a pretended expert says, how long it takes, how much it holds."""
+
+    answer: str = Field("simulated answer to: {prompt}", description="Template; {prompt} is the last message.")
+    recorded: RecordedSettings | None = Field(None, description="Recorded answers instead of the template.")
+    profile: ProfileSettings | None = Field(
+        None, description="Where timing and capacity come from; else no time at all."
     )
-    max_running: int = Field(256, gt=0, description="Requests that run at a time; the others wait.")
+    timing: dict[str, float] = Field(default_factory=dict, description="Seconds that replace those of the profile.")
+    capacity: dict[str, int | None] = Field(default_factory=dict, description="Limits that replace the profile's.")
+    stream_interval: int = Field(1, ge=1, description="Tokens of a stream that are sent together.")
+
+    @model_validator(mode="after")
+    def _model_is_possible(self) -> Self:
+        for name, given, of in (("timing", self.timing, Timing), ("capacity", self.capacity, Capacity)):
+            known = [field.name for field in fields(of)]
+            unknown = [key for key in given if key not in known]
+            if unknown:
+                raise ValueError(f"{name}.{unknown[0]} is unknown: use {', '.join(known)}")
+        self.engine()
+        return self
+
+    def engine(self) -> tuple[Timing, Capacity]:
+        """The timing and the capacity that follow.
+
+        Raises:
+            ParameterError: a value is out of its range, or the weights do not fit.
+        """
+        timing, capacity = Timing(), Capacity()
+        if self.profile is not None:
+            settings = self.profile
+            assert isinstance(settings.model, ModelSpec)  # noqa: S101 (the validator has looked names up)
+            assert isinstance(settings.gpu, GPUSpec)  # noqa: S101
+            timing, capacity = profile(
+                settings.model,
+                settings.gpu,
+                tensor_parallel=settings.tensor_parallel,
+                weight_bytes=settings.weight_bytes,
+            )
+        return replace(timing, **self.timing), replace(capacity, **self.capacity)  # type: ignore[arg-type]

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from deployments.experts.simulation.recordings import read_recordings
 from routers import ParameterError, PointsmanError
-from serve.config import PointsmanSettings, SimulatedSettings, VLLMSettings
+from serve.config import PointsmanSettings, RecordedSettings, SimulatedSettings, VLLMSettings
 from serve.routing import read_routing, route_table
 
 __all__ = ["check_port", "load_config"]
@@ -44,6 +45,8 @@ def load_config(path: Path) -> dict[str, Any]:
         if isinstance(settings, PointsmanSettings):
             _check_experts(settings, prefixes, where)
             _check_routes(settings, app, where)
+        if isinstance(settings, SimulatedSettings) and settings.recorded is not None:
+            _check_recorded(settings.recorded, where)
     return config
 
 
@@ -139,6 +142,13 @@ def _check_experts(settings: PointsmanSettings, prefixes: set[str], where: str) 
             expert.api_key()
         except ValueError as error:
             raise ParameterError(f"{where}: expert {name!r}: {error}.") from error
+
+
+def _check_recorded(settings: RecordedSettings, where: str) -> None:
+    try:
+        read_recordings(settings.file, settings.expert)
+    except PointsmanError as error:
+        raise ParameterError(f"{where}: recorded: {error}") from error
 
 
 def _check_routes(settings: PointsmanSettings, app: Mapping[str, Any], where: str) -> None:

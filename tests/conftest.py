@@ -112,9 +112,9 @@ def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any
             "limits": {"max_body_bytes": 1_000_000, "request_timeout_s": 20},
         },
     }
-    slow = {"token_s": 0.2, "answer": " ".join(["word"] * 100)}
+    slow = {"timing": {"step_s": 0.2}, "answer": " ".join(["word"] * 100)}
     settings: dict[str, Any] = {"sim-small": {}, "sim-large": {}, "sim-slow": slow}
-    settings["sim-scaled"] = {**slow, "answer": " ".join(["word"] * 30)}
+    settings["sim-scaled"] = {"timing": {"step_s": 0.2}, "answer": " ".join(["word"] * 24)}
     scaled = {
         "min_replicas": 1,
         "max_replicas": 2,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from loadtests.comparison import Comparison, Point
     from loadtests.stacks import Stack
 
-__all__ = ["bench"]
+__all__ = ["bench", "terminable", "user_counts"]
 
 _BASELINE = "ray.serve.llm"
 _MAX_TOKENS = 16
@@ -85,7 +85,7 @@ def bench(
     if only is not Part.ROUTERS:
         from loadtests.comparison import Point
 
-        points = [Point(count, stream) for count in _counts(users) for stream in (False, True)]
+        points = [Point(count, stream) for count in user_counts(users) for stream in (False, True)]
         found = _endpoint(config, expert, _Plan(points, rounds, starts, seconds), direct=direct, bare=bare)
     if only is not Part.ENDPOINT:
         found["routers"] = _routers(data, quick=quick)
@@ -99,7 +99,7 @@ def _endpoint(config: Path, expert: str, plan: _Plan, *, direct: bool, bare: boo
 
     console = Console(soft_wrap=True)
     comparison = Comparison(_BASELINE)
-    with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, _terminable():
+    with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, terminable():
         stacks = _stacks(config, expert, Path(folder), direct=direct, bare=bare)
         _introduce(console, stacks, plan, expert)
         _run(stacks, plan, comparison, Path(folder))
@@ -116,7 +116,7 @@ def _routers(data: Path | None, *, quick: bool) -> dict[str, Any]:
     scale = QUICK if quick else Scale()
     console = Console(soft_wrap=True)
     measured = {}
-    with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, _terminable():
+    with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, terminable():
         using = material(data, scale, Path(folder))
         console.print(f"{using.about}.", highlight=False)
         console.print(f"Two-model routers: {using.pair['small']} and {using.pair['large']}.", highlight=False)
@@ -132,18 +132,23 @@ def _routers(data: Path | None, *, quick: bool) -> dict[str, Any]:
     return {"about": using.about, "pair": using.pair, "rounds": scale.rounds, "seconds": scale.seconds, "rows": found}
 
 
-def _counts(users: str) -> list[int]:
+def user_counts(users: str, option: str = "--users") -> list[int]:
+    """Numbers of users in ascending order, from a list separated by commas.
+
+    Raises:
+        ParameterError: one of them is no whole number above 0.
+    """
     try:
         counts = sorted({int(count) for count in users.split(",")})
     except ValueError:
         counts = [0]
     if counts[0] < 1:
-        raise ParameterError(f"--users is {users!r}: give whole numbers above 0, separated by commas, as 1,64,256.")
+        raise ParameterError(f"{option} is {users!r}: give whole numbers above 0, separated by commas, as 1,64,256.")
     return counts
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Let SIGTERM end the run as Ctrl-C does, so that no server stays behind."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:

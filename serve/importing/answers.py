@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from routers.text import CHARS_PER_TOKEN
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -27,7 +29,6 @@ __all__ = [
     "tokens_of_chars",
 ]
 
-CHARS_PER_TOKEN = 4
 LATENCY_NOTE = "latency_s: 0"
 TOKENS_NOTE = f"{CHARS_PER_TOKEN} characters a token"
 _N_FOLDS = 10

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from routers.errors import ParameterError
 from serve.reporting.canvas import png, svg
 from serve.reporting.plots import PLOTS
 from serve.reporting.scene import Scene
+from serve.reporting.writing import prepare_folder, render, write_files
 
 __all__ = ["write_report"]
 
@@ -35,41 +35,25 @@ def write_report(scene: Scene, folder: Path) -> Path:
     Raises:
         ParameterError: matplotlib or jinja2 is not installed, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_written(folder, error) from None
+    prepare_folder(folder)
     plots = []
     files: dict[str, bytes] = {}
     for name, (heading, draw) in PLOTS.items():
         figure = draw(scene)
         if figure is None:
             continue
-        files[f"{name}.png"] = png(figure)
         caption = _CAPTIONS[name] + (_HALF if scene.two and name in ("domains", "map") else "")
+        files[f"{name}.png"] = png(figure)
         plots.append({"name": name, "heading": heading, "caption": caption, "svg": svg(figure, name)})
     files["index.html"] = _rendered(scene, plots).encode()
-    try:
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-    except OSError as error:
-        raise _not_written(folder, error) from None
-    return folder / "index.html"
-
-
-def _not_written(folder: Path, error: OSError) -> ParameterError:
-    reason = error.strerror or error
-    return ParameterError(f"The report cannot be written to {folder} ({reason}): name another folder.")
+    return write_files(folder, files)
 
 
 def _rendered(scene: Scene, plots: list[dict[str, str]]) -> str:
-    try:
-        from jinja2 import Environment, PackageLoader
-    except ImportError:
-        raise ParameterError("A report needs jinja2: install the extra 'reports' (pointsman[reports]).") from None
-    environment = Environment(loader=PackageLoader("serve.reporting"), autoescape=True, trim_blocks=True)
     found = scene.judgement
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
+        title=scene.title,
         scene=scene,
         found=found,
         plots=plots,

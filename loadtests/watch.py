@@ -1,0 +1,153 @@
+"""What Ray Serve says of itself while a load runs: replicas by its REST API, queues by Ray's metrics."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import httpx
+import psutil
+
+__all__ = ["ServerLog", "find_dashboard", "watching"]
+
+_PORTS = range(8265, 8285)
+_EVERY_S = 1.0
+_METRICS_EVERY_S = 5.0
+_TIMEOUT_S = 2.0
+_SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} ([0-9.e+-]+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+# What is counted as which quantity; of an engine's own queue whatever its name begins with.
+_QUANTITIES = {
+    "serve_replica_processing_queries": "under_way",
+    "serve_deployment_queued_queries": "queued",
+    "num_requests_waiting": "waiting",
+    "num_requests_running": "running",
+}
+
+
+class _Point(NamedTuple):
+    at_s: float
+    values: dict[str, float]
+
+
+@dataclass
+class ServerLog:
+    """Values by time; times are seconds since the epoch.
+
+    Attributes:
+        replicas: running replicas of each application's deployments, as `application/deployment`.
+        queues: requests by quantity and application, as `quantity application`: `under_way` in replicas, `queued`
+            before them, `running` and `waiting` in engines.
+        machine_cpu: share of all this machine's processors in use.
+        unreachable: why there are no replicas, in words; empty where there are.
+    """
+
+    replicas: list[_Point] = field(default_factory=list)
+    queues: list[_Point] = field(default_factory=list)
+    machine_cpu: list[_Point] = field(default_factory=list)
+    unreachable: str = ""
+
+    def as_json(self, started_s: float) -> dict[str, Any]:
+        """Series by name, on the load test's own clock."""
+        return {
+            "unreachable": self.unreachable,
+            "replicas": _series(self.replicas, started_s),
+            "queues": _series(self.queues, started_s),
+            "machine_cpu": _series(self.machine_cpu, started_s),
+        }
+
+
+def find_dashboard(port: int) -> str | None:
+    """The Ray dashboard on this machine whose Serve listens on a port; None if there is none.
+
+    Args:
+        port: of Serve's HTTP proxy.
+    """
+    for dashboard_port in _PORTS:
+        url = f"http://127.0.0.1:{dashboard_port}"
+        try:
+            details = httpx.get(f"{url}/api/serve/applications/", timeout=_TIMEOUT_S).raise_for_status().json()
+        except (httpx.HTTPError, ValueError):
+            continue
+        if (details.get("http_options") or {}).get("port") == port:
+            return url
+    return None
+
+
+@contextmanager
+def watching(dashboard: str | None) -> Iterator[ServerLog]:
+    """Watch in a thread until the end of the `with` block.
+
+    Args:
+        dashboard: URL of Ray's dashboard; None where it is not known.
+    """
+    log = ServerLog(unreachable="" if dashboard else "no Ray dashboard on this machine belongs to this endpoint")
+    ended = threading.Event()
+    thread = threading.Thread(target=_watch, args=(dashboard, log, ended), daemon=True)
+    thread.start()
+    try:
+        yield log
+    finally:
+        ended.set()
+        thread.join(2 * _TIMEOUT_S + _EVERY_S)
+
+
+def _watch(dashboard: str | None, log: ServerLog, ended: threading.Event) -> None:
+    targets: list[str] | None = None
+    next_metrics_s = 0.0
+    psutil.cpu_percent()
+    with httpx.Client(timeout=_TIMEOUT_S) as client:
+        while not ended.wait(_EVERY_S):
+            log.machine_cpu.append(_Point(time.time(), {"machine": psutil.cpu_percent() / 100}))
+            if dashboard is None:
+                continue
+            try:
+                log.replicas.append(_Point(time.time(), _replicas(client, dashboard)))
+                if time.monotonic() >= next_metrics_s:
+                    next_metrics_s = time.monotonic() + _METRICS_EVERY_S
+                    targets = _targets(client, dashboard) if targets is None else targets
+                    log.queues.append(_Point(time.time(), _queues(client, targets)))
+            except (httpx.HTTPError, ValueError, KeyError) as error:
+                log.unreachable = f"Ray's dashboard at {dashboard} did not always answer ({error})"
+
+
+def _replicas(client: httpx.Client, dashboard: str) -> dict[str, float]:
+    details = client.get(f"{dashboard}/api/serve/applications/").raise_for_status().json()
+    return {
+        f"{name}/{deployment}": float(sum(replica["state"] == "RUNNING" for replica in found["replicas"]))
+        for name, application in details["applications"].items()
+        for deployment, found in application["deployments"].items()
+    }
+
+
+def _targets(client: httpx.Client, dashboard: str) -> list[str]:
+    """Where Ray's nodes export their metrics."""
+    groups = client.get(f"{dashboard}/api/prometheus/sd").raise_for_status().json()
+    return sorted({target for group in groups for target in group["targets"]})
+
+
+def _queues(client: httpx.Client, targets: Iterable[str]) -> dict[str, float]:
+    sums: defaultdict[str, float] = defaultdict(float)
+    for target in targets:
+        for name, labels, value in _SAMPLE.findall(client.get(f"http://{target}/metrics").raise_for_status().text):
+            quantity = next((word for known, word in _QUANTITIES.items() if name.endswith(known)), None)
+            if quantity is not None:
+                of = dict(_LABEL.findall(labels))
+                sums[f"{quantity} {of.get('application') or of.get('model_name', '')}".strip()] += float(value)
+    return dict(sums)
+
+
+def _series(points: Iterable[_Point], started_s: float) -> dict[str, dict[str, list[float]]]:
+    series: defaultdict[str, dict[str, list[float]]] = defaultdict(lambda: {"t_s": [], "values": []})
+    for at_s, values in points:
+        for name, value in values.items():
+            if at_s >= started_s:
+                series[name]["t_s"].append(at_s - started_s)
+                series[name]["values"].append(value)
+    return dict(series)

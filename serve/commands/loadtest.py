@@ -1,0 +1,165 @@
+"""``pointsman loadtest``: load an endpoint with Locust's users, and report what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from serve.commands.bench import terminable, user_counts
+
+if TYPE_CHECKING:
+    from loadtests.results import Outcome
+    from loadtests.scenario import Scenario
+
+__all__ = ["loadtest"]
+
+_USERS_A_PROCESS = 500
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+_TABLE_WIDTH = 124
+_FULL = 0.95
+
+
+def loadtest(
+    url: Annotated[str, typer.Argument(help="The endpoint's base URL, ending in /v1.")] = "http://127.0.0.1:8000/v1",
+    model: Annotated[str, typer.Option(help="The requests' model: a route or an expert.")] = "auto",
+    shape: Annotated[
+        str,
+        typer.Option(help="constant, steps or spike; or a trace: azure-conv, azure-code or servegen."),
+    ] = "constant",
+    users: Annotated[int, typer.Option(min=1, help="Users of constant, and at the top of spike.")] = 100,
+    steps: Annotated[str, typer.Option(help="Users of each of the steps.")] = "1,10,100,250,500,1000",
+    seconds: Annotated[float, typer.Option(min=1, help="How long all of it takes.")] = 60.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Requests a second: Azure's mean [its own], ServeGen's peak [default: 10]."),
+    ] = None,
+    mix: Annotated[str, typer.Option(help="What is asked: exam, zeroeval, long, chat or mixed.")] = "exam",
+    stream: Annotated[bool, typer.Option(help="Ask for server-sent events.")] = True,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The most output tokens of an answer.")] = 64,
+    fixed_length: Annotated[bool, typer.Option("--fixed-length", help="Exactly as many (vLLM's ignore_eos).")] = False,
+    prompt_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens of the prompts of long; of Azure's, the most.")
+    ] = 1000,
+    think_s: Annotated[float, typer.Option(min=0, help="Mean seconds between an answer and the next question.")] = 0.0,
+    thinking: Annotated[str, typer.Option(help="How these vary: exponential, or azure for its gaps.")] = "exponential",
+    spawn_rate: Annotated[float, typer.Option(min=0.1, help="Users that come or go a second.")] = 100.0,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="The longest that a request may take.")] = 60.0,
+    most_requests: Annotated[int, typer.Option(min=1, help="End after as many requests.")] = 1_000_000,
+    most_open: Annotated[int, typer.Option(min=1, help="Requests of a trace under way at a time.")] = 1000,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Locust processes [default: one for 500 users, as processors allow].")
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(envvar="POINTSMAN_DATA", help="Folder of the public data, see docs/data.md.")
+    ] = Path("../shared/data"),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    anywhere: Annotated[
+        bool, typer.Option("--anywhere", help="Load another machine than this one; ask first.")
+    ] = False,
+    dashboard: Annotated[
+        str | None,
+        typer.Option(help="URL of Ray's dashboard, for replicas and queues [default: found on this machine]."),
+    ] = None,
+    report: Annotated[Path, typer.Option(help="Folder for the page, its plots and report.json.")] = Path(
+        "loadtest-report"
+    ),
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures to this file.")] = None,
+) -> None:
+    """Load an endpoint of this machine with many users, and report what they saw: docs/loadtests.md."""
+    import orjson
+
+    from loadtests.checking import check
+    from loadtests.results import describe
+    from loadtests.scenario import Scenario
+    from serve.reporting import write_load_report
+    from serve.reporting.writing import prepare_folder
+
+    given = {name: value for name, value in locals().items() if name in Scenario.__dataclass_fields__}
+    scenario = Scenario(**{**given, "steps": tuple(user_counts(steps, "--steps")), "processes": processes or 1})
+    if processes is None:
+        scenario = dataclasses.replace(scenario, processes=_processes(scenario))
+    check(scenario)
+    prepare_folder(report)
+    found = describe(_run(scenario, dashboard))
+    if json_file is not None:
+        json_file.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    _show(found)
+    Console(soft_wrap=True).print(f"Report: {write_load_report(found, report)}", highlight=False)
+
+
+def _processes(scenario: Scenario) -> int:
+    wanted = -(-scenario.most_users // _USERS_A_PROCESS)
+    return max(1, min(wanted, len(os.sched_getaffinity(0))))
+
+
+def _run(scenario: Scenario, dashboard: str | None) -> Outcome:
+    """Run Locust, with a bar that shows how far it is."""
+    from loadtests.locust_process import Progress as HowFar
+    from loadtests.locust_process import run_locust
+    from loadtests.results import Outcome
+    from loadtests.watch import find_dashboard, watching
+
+    with (
+        tempfile.TemporaryDirectory(prefix="pointsman-loadtest-") as folder,
+        terminable(),
+        watching(dashboard or find_dashboard(scenario.address.port)) as server,
+        Progress(*_COLUMNS, console=Console(stderr=True)) as bar,
+    ):
+        task = bar.add_task("Starting", total=scenario.seconds)
+
+        def show(far: HowFar) -> None:
+            bar.update(
+                task,
+                completed=min(scenario.seconds, far.at_s - far.started_s),
+                description=f"{far.users} users, {far.requests:,} requests, {far.failures:,} failures",
+            )
+
+        samples, far = run_locust(scenario, Path(folder), show)
+    return Outcome(scenario, samples, far.started_s, far.at_s, server)
+
+
+def _show(found: dict[str, Any]) -> None:
+    """The figures as a table, and what to know about them."""
+    from rich.table import Table
+
+    from serve.reporting.load_page import rows_of
+
+    table = Table("part", title="times in ms: median / 95 % / 99 %")
+    for name in ("requests", "failures", "good/s", "tokens/s", "first token", "token interval", "whole answer"):
+        table.add_column(name, justify="right")
+    for row in rows_of(found):
+        table.add_row(*row.values())
+    console = Console(soft_wrap=True)
+    Console(width=max(console.width, _TABLE_WIDTH)).print(table)
+    for kind, count in found["summary"]["failures"].items():
+        console.print(f"[red]{count} × {escape(kind)}[/]: {escape(found['about']['messages'].get(kind, ''))}")
+    shares = ", ".join(f"{name} {100 * of['share']:.1f} %" for name, of in found["experts"].items())
+    if shares:
+        console.print(f"Answered by: {shares}.", highlight=False)
+    if found["about"]["simulated"]:
+        console.print(f"[yellow]Simulated:[/] {', '.join(found['about']['simulated'])}.", highlight=False)
+    client = found["client"]
+    if client["was_limit"]:
+        console.print(
+            f"[yellow]The client was a limit:[/] {'; '.join(client['reasons'])}. Give more --processes, or load from "
+            "another machine.",
+            highlight=False,
+        )
+    elif client["cpu_max"] is not None:
+        console.print(f"The client was no limit (at most {client['cpu_max']:.0%} of a processor).", highlight=False)
+    if (client["machine_cpu"] or 0.0) > _FULL:
+        console.print(
+            f"All of this machine's processors were in use ({client['machine_cpu']:.0%} on average): what the endpoint "
+            "and the load took from each other is in these figures.",
+            highlight=False,
+        )
+    if found["server"]["unreachable"]:
+        console.print(f"No replicas and queues: {found['server']['unreachable']}.", highlight=False)

@@ -1,0 +1,88 @@
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import orjson
+import pytest
+
+from loadtests import watch
+from loadtests.watch import find_dashboard, watching
+
+METRICS = """# HELP ray_serve_replica_processing_queries x
+ray_serve_replica_processing_queries{application="small",deployment="Expert",replica="a"} 3.0
+ray_serve_replica_processing_queries{application="small",deployment="Expert",replica="b"} 2.0
+ray_vllm_num_requests_waiting{model_name="large",engine="0"} 7.0
+ray_simulated_num_requests_waiting{application="sim",deployment="Expert"} 4.0
+ray_other{application="small"} 9.0
+"""
+
+
+def replica(state: str) -> dict[str, str]:
+    return {"state": state}
+
+
+@pytest.fixture
+def dashboard() -> Iterator[str]:
+    """Ray's dashboard and metrics in their published forms, on this machine."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            expert = {"replicas": [replica("RUNNING"), replica("STARTING"), replica("RUNNING")]}
+            details = {
+                "http_options": {"port": 8123},
+                "applications": {"small": {"deployments": {"Expert": expert}}},
+            }
+            found = {
+                "/api/serve/applications/": orjson.dumps(details),
+                "/api/prometheus/sd": orjson.dumps([{"labels": {}, "targets": [f"127.0.0.1:{server.server_port}"]}]),
+                "/metrics": METRICS.encode(),
+            }.get(self.path)
+            self.send_response(404 if found is None else 200)
+            self.end_headers()
+            self.wfile.write(found or b"")
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_replicas_and_queues_are_noted(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_EVERY_S", 0.05)
+    started_s = time.time()
+    with watching(dashboard) as log:
+        deadline_s = time.monotonic() + 10
+        while not (log.queues and log.replicas) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+    found = log.as_json(started_s)
+    assert set(found["replicas"]["small/Expert"]["values"]) == {2.0}
+    assert {name: points["values"][0] for name, points in found["queues"].items()} == {
+        "under_way small": 5.0,
+        "waiting large": 7.0,
+        "waiting sim": 4.0,
+    }
+    assert found["machine_cpu"]["machine"]["values"]
+    assert found["unreachable"] == ""
+
+
+def test_the_dashboard_is_found_by_the_port_of_its_endpoint(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = int(dashboard.rsplit(":", 1)[1])
+    monkeypatch.setattr(watch, "_PORTS", (port,))
+    assert find_dashboard(8123) == dashboard
+    assert find_dashboard(8124) is None
+
+
+@pytest.mark.parametrize("address", [None, "http://127.0.0.1:9"])
+def test_a_dashboard_that_is_not_there_is_said(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_EVERY_S", 0.02)
+    with watching(address) as log:
+        time.sleep(0.3)
+    assert "dashboard" in log.unreachable
+    assert log.machine_cpu
