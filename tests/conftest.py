@@ -14,20 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import openai
-import pandas as pd
 import pytest
 import yaml
 
-from routers import RoutingData, make_router, save_router
+from routers import make_router, save_router
+from tests.applications import planned_applications, simulated_applications
+from tests.synthetic import synthetic_data
 
 ROOT = Path(__file__).parent.parent
 POINTSMAN = Path(sys.executable).with_name("pointsman")
 START_TIMEOUT_S = 540
 STOP_TIMEOUT_S = 120
-CHEAP = {"input_per_million": 0.1, "output_per_million": 0.2}
-DEAR = {"input_per_million": 1.0, "output_per_million": 2.0}
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Endpoint:
 
     url: str
     simulated_url: str
+    plans_url: str
     pid: int
     config: Path
 
@@ -58,31 +57,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def synthetic_data(small: str, large: str) -> RoutingData:
-    """Prompts with the word "hard" need the large expert, those with "easy" do not."""
-    rng = np.random.default_rng(0)
-    rows: list[dict[str, Any]] = []
-    for index in range(120):
-        hard = index % 2 == 0
-        words = " ".join(rng.choice(["red", "green", "blue", "tall", "flat"], size=4))
-        for expert, quality in ((small, 0.0 if hard else 1.0), (large, 1.0)):
-            rows += [
-                {
-                    "prompt_id": f"p{index}",
-                    "prompt": f"{'hard' if hard else 'easy'} {words}",
-                    "expert": expert,
-                    "sample": sample,
-                    "quality": quality,
-                    "input_tokens": 6,
-                    "output_tokens": 2,
-                    "cost": 1e-6 if expert == small else 1e-5,
-                    "latency_s": 0.1,
-                }
-                for sample in range(3)
-            ]
-    return RoutingData(pd.DataFrame(rows))
-
-
 @pytest.fixture(scope="session")
 def synthetic_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained two-model router between the simulated experts."""
@@ -92,52 +66,6 @@ def synthetic_router(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any]]:
-    """A second endpoint at /sim with pretended experts, and one "hosted" expert where nobody listens."""
-    experts: dict[str, Any] = {
-        "sim-small": {"price": CHEAP},
-        "sim-large": {"price": DEAR},
-        "sim-slow": {"price": DEAR},
-        "sim-scaled": {"price": DEAR},
-        "sim-away": {"price": DEAR, "url": f"http://127.0.0.1:{hosted_port}/v1", "probe": False},
-    }
-    endpoint = {
-        "name": "simulated",
-        "route_prefix": "/sim",
-        "import_path": "serve.app:build",
-        "args": {
-            "experts": experts,
-            "routes": {"guess": {"router": str(router)}},
-            "default_route": "guess",
-            "limits": {"max_body_bytes": 1_000_000, "request_timeout_s": 20},
-        },
-    }
-    slow = {"timing": {"step_s": 0.2}, "answer": " ".join(["word"] * 100)}
-    settings: dict[str, Any] = {"sim-small": {}, "sim-large": {}, "sim-slow": slow}
-    settings["sim-scaled"] = {"timing": {"step_s": 0.2}, "answer": " ".join(["word"] * 24)}
-    scaled = {
-        "min_replicas": 1,
-        "max_replicas": 2,
-        "target_ongoing_requests": 4,
-        "upscale_delay_s": 1,
-        "downscale_delay_s": 10,
-    }
-    deployments = {"sim-scaled": [{"name": "Expert", "autoscaling_config": scaled}]}
-    return [
-        endpoint,
-        *(
-            {
-                "name": name,
-                "route_prefix": f"/experts/{name}",
-                "import_path": "serve.app:simulated",
-                "args": args,
-                "deployments": deployments.get(name, []),
-            }
-            for name, args in settings.items()
-        ),
-    ]
-
-
 @pytest.fixture(scope="session")
 def endpoint(synthetic_router: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """`pointsman serve` on config.yaml, with the simulated applications added."""
@@ -145,13 +73,14 @@ def endpoint(synthetic_router: Path, tmp_path_factory: pytest.TempPathFactory) -
     port = free_port()
     config["http_options"]["port"] = port
     config["applications"] += simulated_applications(synthetic_router, free_port())
+    config["applications"] += planned_applications(synthetic_router, tmp_path_factory.mktemp("plans"))
     directory = tmp_path_factory.mktemp("serve")
     path, log = directory / "config.yaml", directory / "log"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     with log.open("w") as output, running([str(POINTSMAN), "serve", str(path)], output) as process:
         url = f"http://127.0.0.1:{port}"
-        wait_until_ready([f"{url}/health", f"{url}/sim/health"], process, log)
-        yield Endpoint(url, f"{url}/sim", process.pid, path)
+        wait_until_ready([f"{url}{prefix}/health" for prefix in ("", "/sim", "/plans")], process, log)
+        yield Endpoint(url, f"{url}/sim", f"{url}/plans", process.pid, path)
 
 
 class running:  # noqa: N801 (reads as a context manager)

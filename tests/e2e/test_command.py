@@ -13,7 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.conftest import CHEAP, POINTSMAN, ROOT, Endpoint, free_port, running, wait_until_ready
+from tests.applications import CHEAP
+from tests.conftest import POINTSMAN, ROOT, Endpoint, free_port, running, wait_until_ready
 
 
 def run(*arguments: str | Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:

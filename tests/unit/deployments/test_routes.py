@@ -16,7 +16,7 @@ from deployments.routes import BlendSpec, CascadeSpec, LearnedSpec
 from deployments.scoring import Scoring
 from routers import FeatureError, Outline, ParameterError, Policy, Prediction, load_router, make_router
 from routers.methods.hybrid import HybridTransRouter
-from tests.conftest import synthetic_data
+from tests.synthetic import synthetic_data
 
 EXPERTS = ["sim-small", "sim-large", "spare"]
 

@@ -13,7 +13,7 @@ from deployments.routes import BlendSpec, CascadeSpec, LearnedSpec
 from routers import ArtifactError, ParameterError, Policy, RoutingData, make_judge, make_router, save_judge, save_router
 from serve.config import PointsmanSettings
 from serve.routing import Routing, read_routing, route_table
-from tests.conftest import synthetic_data
+from tests.synthetic import synthetic_data
 from tests.unit.routers.checkpoints import tiny_encoder
 
 PRICE = {"input_per_million": 1.0, "output_per_million": 1.0}
