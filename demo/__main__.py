@@ -96,6 +96,19 @@ def train(
 
 
 @app.command()
+def reader(
+    expert: Annotated[str, typer.Argument(help="Expert whose weights it starts from.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the experts' checkpoints.")] = _EXPERTS_FOLDER,
+) -> None:
+    """Make an expert a reader, for `pointsman train … --param encoder=FOLDER`."""
+    from demo.readers import write_reader
+
+    parameters = write_reader(expert, out, folder)
+    Console(stderr=True).print(f"reader of {parameters:,} parameters in {out}")
+
+
+@app.command()
 def table(
     experts: Annotated[list[str] | None, typer.Argument(help="Experts to ask; default: all.")] = None,
     count: Annotated[int, typer.Option(help="Held-out prompts.")] = 1000,

@@ -3,6 +3,7 @@
 from routers.answers.artifact import JUDGE_FILES, load_judge, save_judge
 from routers.answers.base import AnswerJudge, AnswerScorer, check_answered
 from routers.answers.frugal import FrugalCascade
+from routers.answers.outcome import outcome_of
 from routers.answers.pairs import Pairs
 from routers.answers.registry import JudgeInfo, list_judges, make_judge
 from routers.answers.replay import Recorded, Replay, ReplayablePlan, replay_cascade
@@ -25,6 +26,7 @@ __all__ = [
     "list_judges",
     "load_judge",
     "make_judge",
+    "outcome_of",
     "replay_cascade",
     "save_judge",
 ]
