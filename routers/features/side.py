@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers.errors import ArtifactError, DataError, NotFittedError
-from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors
+from routers.features.base import Features, Tensors
+from routers.features.rows import FloatArray, Rows, SparseRows, side_by_side
 from routers.features.tensors import checked_lines, checked_tensor
 from routers.features.terms import decode_terms, encode_terms
 from routers.prompt import SideValue, side_of
@@ -225,11 +226,7 @@ class WithSide(Features):
         side = self.side.transform(texts)
         if not isinstance(rows, SparseRows):
             return np.concatenate([rows, side], axis=1)
-        joined = []
-        for (places, values), extra in zip(rows.rows, side, strict=True):
-            there = np.flatnonzero(extra)
-            joined.append((np.concatenate([places, there + rows.n_columns]), np.concatenate([values, extra[there]])))
-        return SparseRows(joined, rows.n_columns + side.shape[1])
+        return side_by_side(rows, side)
 
 
 def _learned(name: str, values: Sequence[Any]) -> _Column | None:
