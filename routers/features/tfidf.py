@@ -27,8 +27,9 @@ _ASCII_WORD = re.compile(r"[a-z]+|[0-9]+")
 _RUN = re.compile(r"a+|[^0Aa\s]|A+|0+")
 _LONGEST_RUN = 16
 _CLIP = 4.0
-_FEW_CHARS = 250
-"""Of fewer characters the terms are found by name, which takes less time up to here."""
+_FEW_CHARS = 700
+_CHARS_A_TEXT = 100
+"""Below this sum of characters, and so many more a text, it takes less time to find terms by name than by hash."""
 _MANY_CHARS = 1 << 16
 """Texts of so many characters are enough at a time."""
 
@@ -110,7 +111,7 @@ class TfidfFeatures(Features):
         if not hasattr(self, "_scale"):
             raise NotFittedError("These TfidfFeatures know no words yet: call fit first.")
         clipped = [clip_text(text, self.max_chars) for text in texts]
-        if sum(map(len, clipped)) < _FEW_CHARS:
+        if sum(map(len, clipped)) + _CHARS_A_TEXT * len(clipped) < _FEW_CHARS:
             return SparseRows.of([self._row(*both) for both in zip(texts, clipped, strict=True)], self.n_features_)
         return stacked([self._rows(texts[start:end], clipped[start:end]) for start, end in _parts(clipped)])
 
