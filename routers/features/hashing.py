@@ -32,6 +32,9 @@ _LONGEST = 16
 _REPEATED = np.array([sum(pow(int(_B), i, 2**64) for i in range(n)) % 2**64 for n in range(_LONGEST + 1)], np.uint64)
 """Hash of so many characters 1."""
 
+_TERMS_AT_ONCE = 1024
+"""Of few terms at a time the powers of B that are needed are few too, and are kept for prompts."""
+
 _OTHER, _LETTER, _DIGIT, _BETWEEN = range(4)
 """What words are made of; the last stands between texts."""
 _KINDS = 3
@@ -173,19 +176,23 @@ class Runs:
 
 def term_hashes(terms: Sequence[str], added: int = 0) -> HashArray:
     """Hashes of terms by their names, with so much added to the hash of each piece, (n_terms,)."""
-    pieces, place = [], []
-    for i, term in enumerate(terms):
-        found = term.split(" ")
-        pieces += found
-        place += [i] * len(found)
-    codes, ends = _code_points(pieces)
-    hashes = _hashes(codes, np.concatenate([[0], ends[:-1] + 1])[: len(ends)], ends) + np.uint64(added)
-    out = np.zeros(len(terms), dtype=np.uint64)
-    order = np.arange(len(place)) - np.searchsorted(place, place)
-    for nth in range(int(order.max(initial=-1)) + 1):
-        there = np.flatnonzero(order == nth)
-        out[np.array(place)[there]] = out[np.array(place)[there]] * _C + hashes[there]
-    return out
+    parts = [terms[start : start + _TERMS_AT_ONCE] for start in range(0, len(terms), _TERMS_AT_ONCE)]
+    return np.concatenate([np.zeros(0, dtype=np.uint64), *(_term_hashes(part, np.uint64(added)) for part in parts)])
+
+
+def _term_hashes(terms: Sequence[str], added: np.uint64) -> HashArray:
+    codes, ends = _code_points(terms)
+    ends_piece = codes == ord(" ")
+    ends_piece[ends] = True
+    stops = np.flatnonzero(ends_piece)
+    pieces = _hashes(codes, np.append(0, stops[:-1] + 1), stops) + added
+    last = np.searchsorted(stops, ends)
+    first = np.append(0, last[:-1] + 1)
+    hashes: HashArray = pieces[first]
+    for nth in range(1, int((last - first).max()) + 1):
+        longer = np.flatnonzero(last - first >= nth)
+        hashes[longer] = hashes[longer] * _C + pieces[first[longer] + nth]
+    return hashes
 
 
 def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], IntArray]:
