@@ -79,8 +79,12 @@ class SparseRows:
         return np.bincount(self.row_of_values(), self.values**2, minlength=len(self)).astype(np.float32)
 
     def last_columns(self, n: int) -> FloatArray:
-        """The last n columns, of which no row leaves one out, dense, (n_rows, n)."""
-        return self.values[self.starts[1:, None] - np.arange(n, 0, -1)]
+        """The last n columns, dense, (n_rows, n)."""
+        out = np.zeros((len(self), n), dtype=np.float32)
+        there = np.flatnonzero(self.columns >= self.n_columns - n)
+        row = np.searchsorted(self.starts, there, side="right") - 1
+        out[row, self.columns[there] - (self.n_columns - n)] = self.values[there]
+        return out
 
     def matrix(self) -> csr_array[Any]:
         """The same rows as scipy's sparse matrix."""
@@ -100,16 +104,15 @@ def as_matrix(rows: Rows) -> Any:
 
 def side_by_side(rows: SparseRows, dense: FloatArray) -> SparseRows:
     """Rows, and dense ones, (n, n_more), to the right of them."""
-    n, more = dense.shape
-    columns = np.tile(np.arange(rows.n_columns, rows.n_columns + more), n)
-    starts = rows.starts + np.arange(n + 1) * more
-    if n == 1:
-        columns, values = np.concatenate([rows.columns, columns]), np.concatenate([rows.values, dense[0]])
+    row, column = np.nonzero(dense)
+    columns, values = column + rows.n_columns, dense[row, column]
+    starts = rows.starts + np.searchsorted(row, np.arange(len(rows) + 1))
+    if len(rows) == 1:
+        columns, values = np.concatenate([rows.columns, columns]), np.concatenate([rows.values, values])
     else:
-        before = np.repeat(rows.starts[1:], more)
-        columns = np.insert(rows.columns, before, columns)
-        values = np.insert(rows.values, before, dense.ravel())
-    return SparseRows(starts, columns, values, rows.n_columns + more)
+        before = rows.starts[1:][row]
+        columns, values = np.insert(rows.columns, before, columns), np.insert(rows.values, before, values)
+    return SparseRows(starts, columns, values, rows.n_columns + dense.shape[1])
 
 
 def stacked(blocks: Sequence[SparseRows]) -> SparseRows:

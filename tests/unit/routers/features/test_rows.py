@@ -30,6 +30,7 @@ def test_dense_columns_to_the_right() -> None:
         both = side_by_side(sparse(DENSE[:n]), more[:n])
         np.testing.assert_array_equal(both.matrix().toarray(), np.hstack([DENSE, more])[:n])
         np.testing.assert_array_equal(both.last_columns(2), more[:n])
+        assert len(both.values) == np.count_nonzero(DENSE[:n]) + np.count_nonzero(more[:n])
 
 
 def test_rows_below_each_other() -> None:
