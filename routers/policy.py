@@ -175,6 +175,8 @@ def _check_promise(router: Chooser, policy: Policy, max_drop: float) -> None:
 
 def _candidates(router: Chooser, policy: Policy) -> list[int]:
     """Indices of the experts that the policy leaves."""
+    if policy.experts is None and policy.budget is None:
+        return list(range(len(router.experts_)))
     allowed = router.experts_ if policy.experts is None else policy.experts
     for expert in allowed:
         if expert not in router.experts_:

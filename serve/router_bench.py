@@ -225,14 +225,16 @@ def _pair(data: RoutingData) -> dict[str, str]:
 
 
 def cases(infos: Sequence[RouterInfo], pair: dict[str, str]) -> list[Case]:
-    """What there is to measure: every router as it comes, and some with an encoder."""
+    """What there is to measure: these routers as they come, and some of them with an encoder."""
     made = []
     for info in infos:
         lacking = [need for need in info.needs if "checkpoint" in need]
         needs = f"needs {lacking[0]} of your own" if lacking else ""
         params = pair if info.experts == "two" else {}
         made.append(Case(info.name, info.name, params, few=info.name in _LEARN_SLOWLY, needs=needs))
-    return sorted(made + _with_encoder(pair), key=lambda case: case.name)
+    named = {case.router for case in made}
+    made += [case for case in _with_encoder(pair) if case.router in named]
+    return sorted(made, key=lambda case: case.name)
 
 
 def _with_encoder(pair: dict[str, str]) -> list[Case]:

@@ -1,8 +1,9 @@
 """What turns prompts into numbers."""
 
-from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, beside, clip_text
+from routers.features.base import Features, Tensors, clip_text
 from routers.features.endpoint import ALLOWED_ENDPOINTS, EndpointFeatures
 from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
+from routers.features.rows import FloatArray, Rows, SparseRows, as_matrix, beside
 from routers.features.sentence import SentenceFeatures, encoder_fingerprint, find_encoder
 from routers.features.side import SideFeatures, WithSide
 from routers.features.svd import (

@@ -1,91 +1,20 @@
-"""What turns prompts into numbers, and the rows of numbers that come out."""
+"""What turns prompts into numbers."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from routers.estimator import Estimator
-from routers.features.terms import SparseRow, stack_rows
+from routers.features.rows import Rows
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+__all__ = ["Features", "Tensors", "clip_text"]
 
-__all__ = ["Features", "FloatArray", "Rows", "SparseRows", "Tensors", "as_matrix", "beside", "clip_text"]
-
-FloatArray = NDArray[np.float32]
 Tensors = dict[str, NDArray[Any]]
-
-
-class SparseRows:
-    """Rows of mostly zeros, (n, n_columns), that multiply fast when there are few of them.
-
-    Args:
-        rows: column indices and values of each row.
-        n_columns: number of columns.
-    """
-
-    __slots__ = ("n_columns", "rows")
-
-    def __init__(self, rows: Sequence[SparseRow], n_columns: int) -> None:
-        self.rows = rows
-        self.n_columns = n_columns
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return len(self.rows), self.n_columns
-
-    def __matmul__(self, weights: FloatArray) -> FloatArray:
-        """Product with (n_columns, k): (n, k)."""
-        out = np.empty((len(self.rows), weights.shape[1]), dtype=np.float32)
-        for i, (columns, values) in enumerate(self.rows):
-            out[i] = values @ weights[columns]
-        return out
-
-    def __getitem__(self, places: Sequence[int] | NDArray[np.int64]) -> SparseRows:
-        """The rows at these places."""
-        return SparseRows([self.rows[place] for place in places], self.n_columns)
-
-    def matrix(self) -> csr_array[Any]:
-        """The same rows as scipy's sparse matrix."""
-        return stack_rows(self.rows, self.n_columns)
-
-
-Rows = FloatArray | SparseRows
-"""Features of n prompts, (n, n_features): both kinds have a length, a shape, row indexing and `@`."""
-
-
-def as_matrix(rows: Rows) -> Any:
-    """What scikit-learn and scipy take: a sparse matrix, or the dense one as it is."""
-    return rows.matrix() if isinstance(rows, SparseRows) else rows
-
-
-def beside(first: Rows, second: Rows) -> Rows:
-    """The features of both, (n, n_first + n_second), of the same n prompts; sparse unless both are dense."""
-    if not isinstance(first, SparseRows) and not isinstance(second, SparseRows):
-        return np.concatenate([first, second], axis=1)
-    width = first.shape[1]
-    joined = [
-        (np.concatenate([columns, more + width]), np.concatenate([values, others]))
-        for (columns, values), (more, others) in zip(_sparse(first), _sparse(second), strict=True)
-    ]
-    return SparseRows(joined, width + second.shape[1])
-
-
-def _sparse(rows: Rows) -> Sequence[SparseRow]:
-    if isinstance(rows, SparseRows):
-        return rows.rows
-    there = [np.flatnonzero(row) for row in rows]
-    return [(columns, row[columns]) for columns, row in zip(there, rows, strict=True)]
 
 
 class Features(Estimator, ABC):

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 
 from routers.errors import FeatureError, ParameterError
-from routers.features.base import FloatArray
+from routers.features.rows import FloatArray
 
 if TYPE_CHECKING:
     import httpx

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from routers.errors import ArtifactError, DataError, FeatureError, NotFittedError, ParameterError
-from routers.features.base import Features, FloatArray, Tensors
+from routers.features.base import Features, Tensors
 from routers.features.embeddings_api import EmbeddingsClient
+from routers.features.rows import FloatArray
 from routers.features.svd import unit_rows
 from routers.features.tensors import checked_tensor
 

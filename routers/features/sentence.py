@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from routers.errors import ArtifactError, DataError, NotFittedError, ParameterError
-from routers.features.base import Features, FloatArray, Tensors, clip_text
+from routers.features.base import Features, Tensors, clip_text
+from routers.features.rows import FloatArray
 from routers.features.tensors import checked_tensor
 
 __all__ = ["SentenceFeatures", "encoder_fingerprint", "find_encoder"]

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers.errors import ArtifactError, DataError, NotFittedError
-from routers.features.base import Features, FloatArray, Rows, Tensors, beside
+from routers.features.base import Features, Tensors
+from routers.features.rows import FloatArray, Rows, beside
 from routers.features.tensors import checked_lines, checked_tensor
 from routers.features.terms import decode_terms, encode_terms
 from routers.prompt import SideValue, side_of

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from routers.errors import DataError, NotFittedError
-from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, clip_text
+from routers.features.base import Features, Tensors, clip_text
+from routers.features.rows import FloatArray, Rows, as_matrix
 from routers.features.tensors import checked_tensor
 from routers.features.terms import Tfidf, encode_terms, restore_terms
 from routers.features.tfidf import TfidfFeatures
@@ -69,17 +70,17 @@ class ClusterFeatures(Features):
 
         if not len(texts):
             raise DataError("Features cannot be learned from no texts: give at least one prompt.")
-        self._tfidf = Tfidf(_cluster_terms, max_terms=self.max_terms)
+        self._tfidf = self._unfitted()
         clipped = [clip_text(text, self.max_chars) for text in texts]
         self._tfidf.fit(clipped, leave_out=ENGLISH_STOP_WORDS)
-        self.components_ = right_singular_vectors(self._rows(clipped), self.n_components, self.random_state)
+        self.components_ = right_singular_vectors(self._tfidf.rows(clipped), self.n_components, self.random_state)
         return self
 
     def transform(self, texts: Sequence[str]) -> FloatArray:
         """Features of each text, (n_texts, n_dimensions) float32, rows of length 1 (or 0)."""
         if not hasattr(self, "components_"):
             raise NotFittedError("These ClusterFeatures know no words yet: call fit first.")
-        return unit_rows(self._rows([clip_text(text, self.max_chars) for text in texts]) @ self.components_)
+        return unit_rows(self._tfidf.rows([clip_text(text, self.max_chars) for text in texts]) @ self.components_)
 
     def tensors(self) -> Tensors:
         """The learned state, for saving."""
@@ -91,13 +92,13 @@ class ClusterFeatures(Features):
         Raises:
             ArtifactError: a tensor is missing or of the wrong type or shape.
         """
-        self._tfidf = Tfidf(_cluster_terms, max_terms=self.max_terms)
+        self._tfidf = self._unfitted()
         n_terms = restore_terms(self._tfidf, tensors, "terms", "idf")
         self.components_ = checked_tensor(tensors, "components", np.float32, (n_terms, None))
         return self
 
-    def _rows(self, texts: Sequence[str]) -> SparseRows:
-        return SparseRows([self._tfidf.row(text) for text in texts], len(self._tfidf.terms))
+    def _unfitted(self) -> Tfidf:
+        return Tfidf(_cluster_terms, max_terms=self.max_terms)
 
 
 class TfidfSvdFeatures(Features):
@@ -189,9 +190,8 @@ class TfidfSvdCountsFeatures(TfidfSvdFeatures):
         """Features of each text, (n_texts, n_dimensions + n_counts) float32."""
         if not hasattr(self, "components_"):
             raise NotFittedError("These TfidfSvdCountsFeatures know no words yet: call fit first.")
-        n_counts = len(TfidfFeatures.count_names)
         rows = self._tfidf.transform(texts)
-        counts = np.array([values[-n_counts:] for _, values in rows.rows], dtype=np.float32).reshape(-1, n_counts)
+        counts = rows.last_columns(len(TfidfFeatures.count_names))
         return np.concatenate([unit_rows(rows @ self.components_), counts], axis=1)
 
 

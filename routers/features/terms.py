@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routers.errors import ArtifactError
+from routers.features.rows import SparseRow, SparseRows
 from routers.features.tensors import checked_tensor
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-__all__ = ["SparseRow", "Term", "Tfidf", "decode_terms", "encode_terms", "restore_terms", "stack_rows"]
-
-SparseRow = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Column indices and values of one row; both (n_nonzero,)."""
+__all__ = ["Term", "Tfidf", "decode_terms", "encode_terms", "restore_terms"]
 
 Term = str | tuple[str, ...]
 """A term as analysers give it: a word, or several words as a tuple, which is found without joining them first."""
@@ -90,19 +85,9 @@ class Tfidf:
             weights /= np.sqrt(weights @ weights)
         return columns, weights
 
-    def matrix(self, texts: Sequence[Any]) -> csr_array[Any]:
-        """Weights of texts, (n_texts, n_terms) float32."""
-        return stack_rows([self.row(text) for text in texts], len(self.terms))
-
-
-def stack_rows(rows: Sequence[SparseRow], n_columns: int) -> csr_array[Any]:
-    """Sparse matrix (n_rows, n_columns) of rows."""
-    from scipy.sparse import csr_array
-
-    ends = np.cumsum([0, *(len(columns) for columns, _ in rows)])
-    columns = np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in rows)])
-    weights = np.concatenate([np.zeros(0, np.float32), *(weights for _, weights in rows)])
-    return csr_array((weights, columns, ends), shape=(len(rows), n_columns))
+    def rows(self, texts: Sequence[Any]) -> SparseRows:
+        """Weights of texts, (n_texts, n_terms)."""
+        return SparseRows.of([self.row(text) for text in texts], len(self.terms))
 
 
 def encode_terms(terms: Sequence[str]) -> NDArray[np.uint8]:

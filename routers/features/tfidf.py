@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Annotated, Any, ClassVar, Self
 
@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from routers.errors import DataError, NotFittedError
-from routers.features.base import Features, FloatArray, SparseRows, Tensors, clip_text
+from routers.features.base import Features, Tensors, clip_text
+from routers.features.hashed_terms import HashedTerms
+from routers.features.hashing import SHAPE, Runs, word_hashes
+from routers.features.rows import FloatArray, SparseRow, SparseRows, side_by_side, stacked
 from routers.features.tensors import checked_tensor
-from routers.features.terms import SparseRow, Term, Tfidf, encode_terms, restore_terms
+from routers.features.terms import Term, Tfidf, encode_terms, restore_terms
 
 __all__ = ["TfidfFeatures"]
 
@@ -24,6 +27,11 @@ _ASCII_WORD = re.compile(r"[a-z]+|[0-9]+")
 _RUN = re.compile(r"a+|[^0Aa\s]|A+|0+")
 _LONGEST_RUN = 16
 _CLIP = 4.0
+_FEW_CHARS = 700
+_CHARS_A_TEXT = 100
+"""Below this sum of characters, and so many more a text, it takes less time to find terms by name than by hash."""
+_MANY_CHARS = 1 << 16
+"""Texts of so many characters are enough at a time."""
 
 
 class TfidfFeatures(Features):
@@ -91,24 +99,44 @@ class TfidfFeatures(Features):
         counts = np.stack([_counts(text, found) for text, found in zip(texts, runs, strict=True)])
         spread = counts.std(axis=0)
         self._scale = np.stack([counts.mean(axis=0), np.where(spread > 0, spread, 1.0)]).astype(np.float32)
+        self._hashed = HashedTerms([(self._words, 0), (self._shapes, SHAPE)])
         return self
 
-    def row(self, text: str) -> SparseRow:
-        """Columns and values of one text's features."""
+    def transform(self, texts: Sequence[str]) -> SparseRows:
+        """Features of texts, (n_texts, n_features_).
+
+        Raises:
+            NotFittedError: nothing has been learned or restored.
+        """
         if not hasattr(self, "_scale"):
             raise NotFittedError("These TfidfFeatures know no words yet: call fit first.")
-        clipped = clip_text(text, self.max_chars)
+        clipped = [clip_text(text, self.max_chars) for text in texts]
+        if sum(map(len, clipped)) + _CHARS_A_TEXT * len(clipped) < _FEW_CHARS:
+            return SparseRows.of([self._row(*both) for both in zip(texts, clipped, strict=True)], self.n_features_)
+        return stacked([self._rows(texts[start:end], clipped[start:end]) for start, end in _parts(clipped)])
+
+    def _row(self, text: str, clipped: str) -> SparseRow:
+        """Features of a text by the names of its terms, which is how they are learned, and fast where they are few."""
         runs = _runs(clipped)
         words, word_weights = self._words.row(clipped)
         shapes, shape_weights = self._shapes.row(runs)
-        counts = np.clip((_counts(text, runs) - self._scale[0]) / self._scale[1], -_CLIP, _CLIP)
         n_words, n_terms = len(self._words.terms), len(self._words.terms) + len(self._shapes.terms)
+        counts = self._scaled(_counts(text, runs))
         columns = np.concatenate([words, shapes + n_words, np.arange(n_terms, n_terms + len(counts))])
-        return columns, np.concatenate([word_weights, shape_weights, counts / _CLIP], dtype=np.float32)
+        return columns, np.concatenate([word_weights, shape_weights, counts], dtype=np.float32)
 
-    def transform(self, texts: Sequence[str]) -> SparseRows:
-        """Features of texts, (n_texts, n_features_)."""
-        return SparseRows([self.row(text) for text in texts], self.n_features_)
+    def _rows(self, texts: Sequence[str], clipped: Sequence[str]) -> SparseRows:
+        """The same of several texts, or of a long one, by the hashes of their terms."""
+        runs = Runs.of(clipped)
+        n_chars = np.array([len(text) for text in texts], dtype=np.float32)
+        counts = self._scaled(np.log1p(np.column_stack([n_chars, runs.counts()])))
+        (words, word_places), (shapes, shape_places) = word_hashes(clipped), runs.hashes()
+        hashes, places = np.concatenate([words, shapes]), np.concatenate([word_places, shape_places])
+        return side_by_side(self._hashed.rows(hashes, places, len(texts)), counts)
+
+    def _scaled(self, counts: FloatArray) -> FloatArray:
+        scaled: FloatArray = np.clip((counts - self._scale[0]) / self._scale[1], -_CLIP, _CLIP) / np.float32(_CLIP)
+        return scaled
 
     def tensors(self) -> Tensors:
         """The learned state, for saving."""
@@ -130,6 +158,7 @@ class TfidfFeatures(Features):
         restore_terms(self._words, tensors, "words", "words_idf")
         restore_terms(self._shapes, tensors, "shapes", "shapes_idf")
         self._scale = checked_tensor(tensors, "scale", np.float32, (2, len(self.count_names)))
+        self._hashed = HashedTerms([(self._words, 0), (self._shapes, SHAPE)])
         return self
 
     def _make_blocks(self) -> None:
@@ -140,6 +169,16 @@ class TfidfFeatures(Features):
         }
         self._words = Tfidf(_word_terms, **limits)
         self._shapes = Tfidf(_shape_terms, **limits)
+
+
+def _parts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where parts of the texts start and end, which need little memory at a time."""
+    start = n_chars = 0
+    for place, text in enumerate(texts):
+        n_chars += len(text)
+        if n_chars >= _MANY_CHARS or place == len(texts) - 1:
+            yield start, place + 1
+            start, n_chars = place + 1, 0
 
 
 def _word_terms(text: str) -> Iterable[Term]:

@@ -253,8 +253,6 @@ def _product(rows: Rows, weights: torch.Tensor) -> torch.Tensor:
 
     if not isinstance(rows, SparseRows):
         return from_numpy(np.ascontiguousarray(rows, dtype=np.float32)) @ weights
-    columns = from_numpy(np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in rows.rows)]))
-    values = from_numpy(np.concatenate([np.zeros(0, np.float32), *(values for _, values in rows.rows)]))
-    ends = from_numpy(np.cumsum([0, *(len(values) for _, values in rows.rows)])[:-1])
-    product: torch.Tensor = embedding_bag(columns, weights, ends, mode="sum", per_sample_weights=values)
+    columns, values, starts = (from_numpy(part) for part in (rows.columns, rows.values, rows.starts[:-1]))
+    product: torch.Tensor = embedding_bag(columns, weights, starts, mode="sum", per_sample_weights=values)
     return product

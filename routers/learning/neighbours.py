@@ -14,7 +14,7 @@ __all__ = ["nearest", "similarities"]
 IntArray = NDArray[np.int64]
 
 _BLOCK = 64
-_STRIDE = 8
+_STRIDE = 16
 _TIE = 1e-6
 """Similarities of one pair of rows differ by rounding with the size of the batch: so close ones are equal."""
 

@@ -18,6 +18,7 @@ from routers.features.terms import decode_terms, encode_terms
 __all__ = ["NoveltyModel", "novelty_words"]
 
 _WORD = re.compile(r"\d+|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\d_]+")
+_ASCII_WORD = re.compile(r"[0-9]+|[a-z]+")
 _MAX_CHARS = 2048
 _MOST_WORDS = 200_000
 _LEAST_PROMPTS = 2
@@ -120,7 +121,7 @@ class NoveltyModel:
         return [_share_outside(found, by_others) for found in words]
 
     def _unknown(self, text: str) -> float:
-        return _share_outside(novelty_words(text), self.words_)
+        return _share_outside(_words(text), self.words_)
 
     def _distances(self, rows: Rows) -> FloatArray:
         """T^2 and Q of each row, (n, 2)."""
@@ -132,8 +133,8 @@ class NoveltyModel:
     def _score_one(self, rows: Rows, unknown: float) -> float:
         """The same for a single prompt, without the cost of numpy's general routes."""
         if isinstance(rows, SparseRows):
-            columns, values = rows.rows[0]
-            along = values @ self.components_[columns]
+            values = rows.values
+            along = (rows @ self.components_)[0]
         else:
             values = rows[0]
             along = values @ self.components_
@@ -146,15 +147,25 @@ class NoveltyModel:
 
 def novelty_words(text: str) -> list[str]:
     """Words of a text in small letters, numbers all as `#`; Chinese characters and kana one by one."""
-    return ["#" if word[0].isdigit() else word for word in _WORD.findall(clip_text(text, _MAX_CHARS).lower())]
+    return ["#" if word[0].isdigit() else word for word in _words(text)]
+
+
+def _words(text: str) -> list[str]:
+    """The same with numbers as they are."""
+    low = clip_text(text, _MAX_CHARS).lower()
+    return (_ASCII_WORD if low.isascii() else _WORD).findall(low)
 
 
 def _share_outside(words: Sequence[str], known: frozenset[str] | set[str]) -> float:
-    return sum(word not in known for word in words) / len(words) if words else 1.0
+    """Share of the words that are not known, where a known `#` stands for every number."""
+    outside = [word for word in words if word not in known]
+    if "#" in known:
+        outside = [word for word in outside if not word[0].isdigit()]
+    return len(outside) / len(words) if words else 1.0
 
 
 def _squared_length(rows: Rows) -> FloatArray:
     if isinstance(rows, SparseRows):
-        return np.array([values @ values for _, values in rows.rows], dtype=np.float32)
+        return rows.squared_lengths()
     squared: FloatArray = np.einsum("ij,ij->i", rows, rows)
     return squared

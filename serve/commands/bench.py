@@ -6,7 +6,7 @@ import itertools
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from enum import StrEnum
@@ -25,6 +25,7 @@ from serve.commands.serve import PRIORITY_ENVIRONMENT
 if TYPE_CHECKING:
     from loadtests.comparison import Comparison, Point
     from loadtests.stacks import Stack
+    from routers import RouterInfo
 
 __all__ = ["bench", "terminable", "user_counts"]
 
@@ -75,6 +76,9 @@ def bench(
         Path | None,
         typer.Option(envvar="POINTSMAN_DATA", help="Folder that holds mmlu_pro/, which routers are measured with."),
     ] = None,
+    routers: Annotated[
+        str | None, typer.Option(help="Only these routers, by name, separated by commas.", metavar="NAMES")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Routers learn from few prompts: for trying it.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
 ) -> None:
@@ -88,7 +92,7 @@ def bench(
         points = [Point(count, stream) for count in user_counts(users) for stream in (False, True)]
         found = _endpoint(config, expert, _Plan(points, rounds, starts, seconds), direct=direct, bare=bare)
     if only is not Part.ENDPOINT:
-        found["routers"] = _routers(data, quick=quick)
+        found["routers"] = _routers(data, routers, quick=quick)
     if json_file is not None:
         json_file.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
 
@@ -108,19 +112,20 @@ def _endpoint(config: Path, expert: str, plan: _Plan, *, direct: bool, bare: boo
     return {**about, **comparison.as_json()}
 
 
-def _routers(data: Path | None, *, quick: bool) -> dict[str, Any]:
+def _routers(data: Path | None, only: str | None, *, quick: bool) -> dict[str, Any]:
     """What training and asking routers costs; everything measured, for programs."""
     from routers import list_routers
     from serve.router_bench import QUICK, Scale, as_json, cases, material, measure, table
 
     scale = QUICK if quick else Scale()
+    infos = _named(only, list_routers())
     console = Console(soft_wrap=True)
     measured = {}
     with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, terminable():
         using = material(data, scale, Path(folder))
         console.print(f"{using.about}.", highlight=False)
         console.print(f"Two-model routers: {using.pair['small']} and {using.pair['large']}.", highlight=False)
-        rows = cases(list_routers(), using.pair)
+        rows = cases(infos, using.pair)
         with Progress(*_COLUMNS, console=Console(stderr=True)) as bar:
             every, one = bar.add_task("Routers", total=len(rows)), bar.add_task("", total=1.0)
             for case in rows:
@@ -130,6 +135,18 @@ def _routers(data: Path | None, *, quick: bool) -> dict[str, Any]:
     found = as_json(measured)
     Console(width=max(console.width, _ROUTERS_WIDTH)).print(table(found))
     return {"about": using.about, "pair": using.pair, "rounds": scale.rounds, "seconds": scale.seconds, "rows": found}
+
+
+def _named(only: str | None, infos: Sequence[RouterInfo]) -> Sequence[RouterInfo]:
+    """The routers of these names; None: all."""
+    if only is None:
+        return infos
+    known = {info.name: info for info in infos}
+    names = only.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ParameterError(f"There is no router {unknown[0]!r} to measure: --routers takes {', '.join(known)}.")
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 def user_counts(users: str, option: str = "--users") -> list[int]:

@@ -165,6 +165,25 @@ def test_every_router_has_a_row():
     }
 
 
+def test_some_routers_have_rows_of_their_own():
+    some = [info for info in list_routers() if info.name in ("length", "poly-knn")]
+    assert [case.name for case in cases(some, PAIR)] == ["length", "poly-knn", "poly-knn, MiniLM embedding"]
+
+
+def test_only_named_routers_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(router_bench, "_DATA", tmp_path)
+    asked = ["bench", "--only", "routers", "--quick", "--routers", "random,length", "--json", str(tmp_path / "j")]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    assert list(orjson.loads((tmp_path / "j").read_bytes())["routers"]["rows"]) == ["length", "random"]
+
+
+def test_an_unknown_router_is_refused_before_anything_is_measured():
+    result = CliRunner().invoke(app, ["bench", "--only", "routers", "--routers", "length,cluster-knn"])
+    assert result.exit_code == 2
+    assert "no router 'cluster-knn' to measure" in result.output.replace("\n", " ")
+
+
 def test_rows_with_aims_exist():
     rows = [case.name for case in cases(list_routers(), PAIR)]
     kept = [name.replace("MiniLM embedding", "embedding kept") for name in rows]

@@ -22,7 +22,7 @@ def test_unit_rows_by_hand() -> None:
 
 def test_vectors_are_those_of_the_exact_decomposition() -> None:
     x = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
-    sparse = SparseRows([(np.arange(8), row) for row in x], 8)
+    sparse = SparseRows.of([(np.arange(8), row) for row in x], 8)
     exact = np.linalg.svd(x)[2][:3].T
     for rows in (x, sparse):
         found = right_singular_vectors(rows, 3, 0)

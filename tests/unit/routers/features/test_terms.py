@@ -15,13 +15,13 @@ def test_weights_equal_scikit_learns(sublinear: bool, least: int) -> None:
     theirs = TfidfVectorizer(analyzer=str.split, min_df=least, sublinear_tf=sublinear).fit(TEXTS)
     assert mine.terms == theirs.get_feature_names_out().tolist()
     asked = [*TEXTS, "b unknown b", "unknown"]
-    np.testing.assert_allclose(mine.matrix(asked).toarray(), theirs.transform(asked).toarray(), atol=1e-6)
+    np.testing.assert_allclose(mine.rows(asked).matrix().toarray(), theirs.transform(asked).toarray(), atol=1e-6)
 
 
 def test_one_row_equals_the_matrix() -> None:
     tfidf = Tfidf(str.split).fit(TEXTS)
     columns, weights = tfidf.row("a b b")
-    np.testing.assert_array_equal(tfidf.matrix(["a b b"]).toarray()[0, columns], weights)
+    np.testing.assert_array_equal(tfidf.rows(["a b b"]).matrix().toarray()[0, columns], weights)
 
 
 def test_limits_keep_the_terms_of_most_texts() -> None:

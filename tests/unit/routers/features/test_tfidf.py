@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
 from routers import ArtifactError, ClusterFeatures, DataError, NotFittedError, TfidfFeatures
-from routers.features import as_matrix, checked_tensor, clip_text
+from routers.features import SparseRows, as_matrix, checked_tensor, clip_text, tfidf
 
 TEXTS = [f"What is {a} + {b}?" for a, b in [(1, 2), (30, 4), (555, 66)]] + [
     "Sort the letters QWE please",
@@ -20,8 +22,8 @@ def names(features: TfidfFeatures) -> list[str]:
 
 
 def found(features: TfidfFeatures, text: str) -> dict[str, float]:
-    columns, values = features.row(text)
-    return dict(zip([names(features)[c] for c in columns], values.tolist(), strict=True))
+    rows = features.transform([text])
+    return dict(zip([names(features)[c] for c in rows.columns], rows.values.tolist(), strict=True))
 
 
 def test_cluster_features_are_the_recipe_of_the_paper() -> None:
@@ -80,15 +82,69 @@ def test_other_scripts_fold_too() -> None:
     assert {"00", "AAA", "aaa", "#", "где"} <= set(found(features, "１２ ΑΒΓ где"))
 
 
-def test_one_row_equals_the_matrix() -> None:
-    features = TfidfFeatures().fit(TEXTS)
-    matrix = features.transform(TEXTS).matrix().toarray()
-    assert matrix.shape == (len(TEXTS), features.n_features_)
-    for text, whole in zip(TEXTS, matrix, strict=True):
-        row = np.zeros(features.n_features_)
-        columns, values = features.row(text)
-        row[columns] = values
-        np.testing.assert_array_equal(row, whole)
+def by_name(features: TfidfFeatures, texts: list[str]) -> np.ndarray:
+    """Features by the names of terms, the way they are learned."""
+    rows = [features._row(text, clip_text(text, features.max_chars)) for text in texts]
+    return SparseRows.of(rows, features.n_features_).matrix().toarray()
+
+
+def by_hash(features: TfidfFeatures, texts: list[str]) -> np.ndarray:
+    """Features by the hashes of terms, the way many are found."""
+    return features._rows(texts, [clip_text(text, features.max_chars) for text in texts]).matrix().toarray()
+
+
+PIECES = [
+    "12",
+    "345 days",
+    "a",
+    "red",
+    "Red dog",
+    " ",
+    "\n",
+    "ABC",
+    "x1",
+    "_",
+    "²",
+    "٣٤",
+    "ß",
+    "İ",
+    "ς",
+    "Σ",
+    "数字",
+    "é",
+    "\ud800",
+    "+",
+    "¼",
+]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.one_of(st.text(max_size=30), st.lists(st.sampled_from(PIECES)).map("".join)), min_size=1, max_size=8),
+    st.integers(1, 8),
+)
+def test_terms_are_the_same_by_hash_and_by_name(texts: list[str], n_learned: int) -> None:
+    features = TfidfFeatures(min_documents=1, max_chars=40).fit(texts[:n_learned])
+    np.testing.assert_allclose(by_hash(features, texts), by_name(features, texts), atol=1e-6)
+
+
+def test_long_and_many_texts_are_the_same_as_short_ones_by_themselves() -> None:
+    texts = [f"{'Sort the letters' * (i % 7)} {i}, then add {'9' * (i % 20)} to it 数{i}" * (i % 5) for i in range(300)]
+    features = TfidfFeatures(100).fit(texts)
+    expected = by_name(features, texts)
+    np.testing.assert_allclose(features.transform(texts).matrix().toarray(), expected, atol=1e-6)
+    single = np.concatenate([features.transform([text]).matrix().toarray() for text in texts])
+    np.testing.assert_allclose(single, expected, atol=1e-6)
+    assert features.transform([]).shape == (0, features.n_features_)
+
+
+def test_texts_are_parted_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = TfidfFeatures(min_documents=1).fit(TEXTS)
+    expected = by_name(features, TEXTS)
+    monkeypatch.setattr(tfidf, "_FEW_CHARS", 0)
+    monkeypatch.setattr(tfidf, "_MANY_CHARS", 40)
+    assert list(tfidf._parts(TEXTS)) == [(0, 3), (3, 5), (5, 7)]
+    np.testing.assert_allclose(features.transform(TEXTS).matrix().toarray(), expected, atol=1e-6)
 
 
 def test_long_texts_are_read_at_both_ends() -> None:
@@ -131,14 +187,3 @@ def test_errors(cls: type[ClusterFeatures | TfidfFeatures]) -> None:
 def test_tensors_of_the_wrong_form_are_refused(tensor: np.ndarray, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         checked_tensor({"x": tensor}, "x", np.float32, (2, None))
-
-
-def test_features_beside_each_other() -> None:
-    from routers.features import beside
-
-    first, second = (TfidfFeatures(min_documents=1).fit([text]).transform(["a 12 b"]) for text in ("a b", "12 c"))
-    dense = np.array([[0.0, 2.0, 0.0]], dtype=np.float32)
-    joined = beside(first, second).matrix().toarray()
-    np.testing.assert_array_equal(joined, np.hstack([first.matrix().toarray(), second.matrix().toarray()]))
-    np.testing.assert_array_equal(beside(first, dense).matrix().toarray(), np.hstack([first.matrix().toarray(), dense]))
-    np.testing.assert_array_equal(beside(dense, dense), np.hstack([dense, dense]))

@@ -40,7 +40,7 @@ def test_sparse_rows_are_multiplied_as_dense_ones() -> None:
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(5, 12)).astype(np.float32) * (rng.random((5, 12)) < 0.4)
     dense[2] = 0
-    rows = SparseRows([(np.flatnonzero(row), row[row != 0]) for row in dense], 12)
+    rows = SparseRows.of([(np.flatnonzero(row), row[row != 0]) for row in dense], 12)
     weights = torch.from_numpy(rng.normal(size=(12, 4)).astype(np.float32)).requires_grad_()
     product = _product(rows, weights)
     np.testing.assert_allclose(product.detach().numpy(), dense @ weights.detach().numpy(), atol=1e-5)
@@ -51,7 +51,7 @@ def test_sparse_rows_are_multiplied_as_dense_ones() -> None:
 
 def test_sparse_and_dense_rows_teach_the_same() -> None:
     x, quality = problem(60)
-    rows = SparseRows([(np.arange(3), row) for row in x], 3)
+    rows = SparseRows.of([(np.arange(3), row) for row in x], 3)
     one, other = (ExpertMlp().fit(given, soft_labels(quality), quality, SETTINGS, quiet) for given in (x, rows))
     np.testing.assert_allclose(one.predict(x)[1], other.predict(rows)[1], atol=1e-3)
 

@@ -15,7 +15,7 @@ def no_progress(doing: str, share: float) -> None:
 
 def rows_of(x: csr_array) -> SparseRows:
     pairs = zip(x.indptr, x.indptr[1:], strict=False)
-    return SparseRows([(x.indices[a:b].astype(np.int64), x.data[a:b]) for a, b in pairs], x.shape[1])
+    return SparseRows.of([(x.indices[a:b].astype(np.int64), x.data[a:b]) for a, b in pairs], x.shape[1])
 
 
 def problem(n: int = 600) -> tuple[csr_array, np.ndarray]:

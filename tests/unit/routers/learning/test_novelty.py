@@ -35,7 +35,7 @@ def unit(rows: list[list[float]]) -> np.ndarray:
 
 
 def sparse(x: np.ndarray) -> SparseRows:
-    return SparseRows([(np.flatnonzero(row), row[row != 0]) for row in x], x.shape[1])
+    return SparseRows.of([(np.flatnonzero(row), row[row != 0]) for row in x], x.shape[1])
 
 
 def test_words_fold_case_and_numbers_and_part_chinese() -> None:
