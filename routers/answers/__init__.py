@@ -2,6 +2,7 @@
 
 from routers.answers.artifact import JUDGE_FILES, load_judge, save_judge
 from routers.answers.base import AnswerJudge, AnswerScorer, check_answered
+from routers.answers.pair_ranker import PairRanker
 from routers.answers.pairs import Pairs
 from routers.answers.registry import JudgeInfo, list_judges, make_judge
 from routers.answers.scorer import LearnedScorer
@@ -12,6 +13,7 @@ __all__ = [
     "AnswerScorer",
     "JudgeInfo",
     "LearnedScorer",
+    "PairRanker",
     "Pairs",
     "check_answered",
     "list_judges",

@@ -1,6 +1,6 @@
 """What turns prompts into numbers."""
 
-from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, beside, clip_text
+from routers.features.base import Features, FloatArray, Rows, SparseRows, Tensors, as_matrix, beside, clip_text, minus
 from routers.features.endpoint import ALLOWED_ENDPOINTS, EndpointFeatures
 from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
 from routers.features.sentence import SentenceFeatures, encoder_fingerprint, find_encoder
@@ -40,6 +40,7 @@ __all__ = [
     "find_encoder",
     "list_features",
     "make_features",
+    "minus",
     "right_singular_vectors",
     "unit_rows",
 ]

@@ -16,7 +16,7 @@ from routers.features.terms import SparseRow, stack_rows
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Features", "FloatArray", "Rows", "SparseRows", "Tensors", "as_matrix", "beside", "clip_text"]
+__all__ = ["Features", "FloatArray", "Rows", "SparseRows", "Tensors", "as_matrix", "beside", "clip_text", "minus"]
 
 FloatArray = NDArray[np.float32]
 Tensors = dict[str, NDArray[Any]]
@@ -79,6 +79,19 @@ def beside(first: Rows, second: Rows) -> Rows:
         for (columns, values), (more, others) in zip(_sparse(first), _sparse(second), strict=True)
     ]
     return SparseRows(joined, width + second.shape[1])
+
+
+def minus(first: Rows, second: Rows) -> Rows:
+    """The difference of two features of the same n columns and rows; sparse unless both are dense."""
+    if not isinstance(first, SparseRows) and not isinstance(second, SparseRows):
+        return first - second
+    joined = []
+    for (columns, values), (others, less) in zip(_sparse(first), _sparse(second), strict=True):
+        there, place = np.unique(np.concatenate([columns, others]), return_inverse=True)
+        summed = np.zeros(len(there), dtype=np.float32)
+        np.add.at(summed, place, np.concatenate([values, -less]))
+        joined.append((there, summed))
+    return SparseRows(joined, first.shape[1])
 
 
 def _sparse(rows: Rows) -> Sequence[SparseRow]:
