@@ -58,9 +58,8 @@ def bubble(sizes: Sequence[int], leads: Callable[[list[Game]], ArrayLike]) -> li
             the games that can be played at the same time, at most one a contest.
 
     Returns:
-        For each contest (n,): 0 for the winner; for each other candidate how far it is behind, as a number below: by the
-        lead of the one that beat it, together with how far that one is behind. A lead of 0 leaves the best so far in
-        its place.
+        For each contest (n,): 0 for the winner, and for each other candidate minus how far it is behind: the lead of
+        the one that beat it, and how far that one is behind. A lead of 0 leaves the best so far in its place.
     """
     best = [0] * len(sizes)
     beaten: list[list[tuple[int, int, float]]] = [[] for _ in sizes]
