@@ -200,10 +200,12 @@ class RoutingData:
         if not rows.any():
             there = ", ".join(sorted(map(str, self._frame["split"].dropna().unique())))
             raise DataError(f"The data has no split {split!r}: it has {there or 'none'}.")
-        part = self._of(self._frame[rows])
-        if set(part.experts) == set(self.experts):
-            part.__dict__["experts"] = self.experts
-        return part
+        return self._part(rows.to_numpy(dtype=bool))
+
+    def at(self, prompts: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
+        """The rows of some prompts, named by their places or by a mask over them, experts in the same order."""
+        kept = self._frame["prompt_id"].isin(self.prompts["prompt_id"].to_numpy()[prompts])
+        return self._part(kept.to_numpy(dtype=bool))
 
     def select(self, experts: Iterable[str]) -> Self:
         """The rows of these experts, which become the columns in this order.
@@ -243,6 +245,12 @@ class RoutingData:
         for expert in experts:
             if expert not in there:
                 raise DataError(f"The data has no expert {expert!r}: it has {', '.join(sorted(there))}.")
+
+    def _part(self, rows: NDArray[np.bool_]) -> Self:
+        part = self._of(self._frame[rows])
+        if set(part.experts) == set(self.experts):
+            part.__dict__["experts"] = self.experts
+        return part
 
     @classmethod
     def _of(cls, frame: pd.DataFrame) -> Self:

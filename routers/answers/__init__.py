@@ -2,22 +2,31 @@
 
 from routers.answers.artifact import JUDGE_FILES, load_judge, save_judge
 from routers.answers.base import AnswerJudge, AnswerScorer, check_answered
+from routers.answers.frugal import FrugalCascade
 from routers.answers.pair_ranker import PairRanker
 from routers.answers.pairs import Pairs
 from routers.answers.registry import JudgeInfo, list_judges, make_judge
+from routers.answers.replay import Recorded, Replay, ReplayablePlan, replay_cascade
 from routers.answers.scorer import LearnedScorer
+from routers.answers.thresholds import CascadeSetting
 
 __all__ = [
     "JUDGE_FILES",
     "AnswerJudge",
     "AnswerScorer",
+    "CascadeSetting",
+    "FrugalCascade",
     "JudgeInfo",
     "LearnedScorer",
     "PairRanker",
     "Pairs",
+    "Recorded",
+    "Replay",
+    "ReplayablePlan",
     "check_answered",
     "list_judges",
     "load_judge",
     "make_judge",
+    "replay_cascade",
     "save_judge",
 ]

