@@ -1,5 +1,6 @@
 """Judging answers: scorers of one answer, rankers of several, and the plans that are made with them."""
 
+from routers.answers.arms import Arms, parse_arms, with_arms
 from routers.answers.artifact import JUDGE_FILES, load_judge, save_judge
 from routers.answers.base import AnswerJudge, AnswerScorer, check_answered
 from routers.answers.frugal import FrugalCascade
@@ -14,6 +15,7 @@ __all__ = [
     "JUDGE_FILES",
     "AnswerJudge",
     "AnswerScorer",
+    "Arms",
     "CascadeSetting",
     "FrugalCascade",
     "JudgeInfo",
@@ -27,6 +29,8 @@ __all__ = [
     "list_judges",
     "load_judge",
     "make_judge",
+    "parse_arms",
     "replay_cascade",
     "save_judge",
+    "with_arms",
 ]
