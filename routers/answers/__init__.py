@@ -4,6 +4,7 @@ from routers.answers.arms import Arms, parse_arms, with_arms
 from routers.answers.artifact import JUDGE_FILES, load_judge, save_judge
 from routers.answers.base import AnswerJudge, AnswerScorer, check_answered
 from routers.answers.frugal import FrugalCascade
+from routers.answers.outcome import outcome_of
 from routers.answers.pair_ranker import PairRanker
 from routers.answers.pairs import Pairs
 from routers.answers.registry import JudgeInfo, list_judges, make_judge
@@ -29,6 +30,7 @@ __all__ = [
     "list_judges",
     "load_judge",
     "make_judge",
+    "outcome_of",
     "parse_arms",
     "replay_cascade",
     "save_judge",

@@ -29,7 +29,7 @@ class AnswerJudge(Estimator, ABC):
         name: what the registry and the command line call it.
         kind: "judge" where it judges answers only, "plan" where it also says which experts to ask.
         experts_: expert ids whose answers it learned from; of a plan, those it asks.
-        data_hash_: `RoutingData.content_hash` of the training data.
+        data_hash_: `RoutingData.content_hash` of their rows of the training data.
         summary_: what is known of its training, for people to read.
     """
 

@@ -1,4 +1,4 @@
-"""FrugalGPT's cascade (arXiv 2305.05176): ask the cheap experts first, and keep the first answer that is judged good."""
+"""FrugalGPT's cascade (arXiv 2305.05176): ask cheap experts first, and keep the first answer that is judged good."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class FrugalCascade(AnswerScorer):
     """Experts in an order, a scorer of their answers, and from which score on each one's answer is accepted.
 
     The scorer (`LearnedScorer`) learns from the answers to a part of the questions; with the others, whose scores are
-    therefore honest, every order of up to three experts is tried with every combination of thresholds at quantiles of the
-    scores, and the best mean quality within the budget is taken. The cost of an answer is that of all attempts that led
-    to it, their input tokens included.
+    therefore honest, every order of up to three experts is tried with every combination of thresholds at quantiles of
+    the scores, and the best mean quality within the budget is taken. The cost of an answer is that of all attempts that
+    led to it, their input tokens included.
 
     What differs from the paper: brute force as in its public code, not the pruned and interpolated optimisation of its
     section 3; the budget is a mean over questions, as there. Beyond it, every setting that no other beats is kept, so
@@ -168,6 +168,12 @@ class FrugalCascade(AnswerScorer):
             for one in settings
         ]
 
+    def sweep(self, data: RoutingData, n_points: int) -> list[Replay]:
+        """The same for so many budgets, evenly from the cheapest setting's cost to the dearest one's."""
+        self.check_fitted()
+        budgets = np.linspace(self.settings_[0].cost, self.settings_[-1].cost, n_points)
+        return self.replay_all(data, [self.at_budget(float(budget)) for budget in budgets])
+
     def _fit(self, data: RoutingData, progress: Progress) -> None:
         check_complete(data)
         text = text_codes(data.texts)
@@ -186,6 +192,7 @@ class FrugalCascade(AnswerScorer):
         found = search_settings(recorded, scores, max_experts=self.max_experts, n_quantiles=self.n_quantiles)
         chosen = affordable(found, budget)
         self._take(chosen, _thinned(found, chosen), budget)
+        self.data_hash_ = data.select(self.experts_).content_hash()
         mean_cost = dict(zip(data.experts, data.cost().mean(axis=0), strict=True))
         self.cost_ = np.array([mean_cost[expert] for expert in self.experts_])
         self.summary_ = {
@@ -248,9 +255,8 @@ class FrugalCascade(AnswerScorer):
         try:
             found = _SETTINGS.validate_python(held.get("settings"))
         except ValidationError as error:
-            raise ArtifactError(
-                f"The cascade's settings cannot be read ({error.errors()[0]['msg']}): {again}."
-            ) from None
+            said = error.errors()[0]["msg"]
+            raise ArtifactError(f"The cascade's settings cannot be read ({said}): {again}.") from None
         own = (self.experts_, tuple(held.get("thresholds", ())))
         chosen = next((setting for setting in found if (setting.order, setting.thresholds) == own), None)
         if chosen is None or not all(len(setting.thresholds) == len(setting.order) - 1 for setting in found):

@@ -45,7 +45,10 @@ class Replay:
 
 @runtime_checkable
 class ReplayablePlan(Protocol):
-    """A plan that can be held against recorded answers."""
+    """A plan that can be held against recorded answers.
+
+    One that can be run at several budgets also has `sweep(data, n_points) -> list[Replay]`, from the cheapest on.
+    """
 
     def replay(self, data: RoutingData) -> Replay:
         """What the plan would have done; prompts and experts are those of the data.

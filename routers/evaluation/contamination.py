@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from routers.answers import AnswerJudge
 from routers.base import Router
 from routers.data import RoutingData
 from routers.errors import DataError, ParameterError
@@ -11,14 +12,14 @@ from routers.errors import DataError, ParameterError
 __all__ = ["check_unseen"]
 
 
-def check_unseen(router: Router, data: RoutingData, judged: RoutingData) -> str | None:
+def check_unseen(router: Router | AnswerJudge, data: RoutingData, judged: RoutingData) -> str | None:
     """Compare the hashes of a router's training data with those of the data at hand.
 
     A hash only finds training on all rows of a part: the whole data, a split, or what is left without the judged
     prompts. Other training data may overlap without a trace.
 
     Args:
-        router: a trained router.
+        router: a trained router or plan.
         data: all data at hand.
         judged: the part to judge on.
 
@@ -38,15 +39,15 @@ def check_unseen(router: Router, data: RoutingData, judged: RoutingData) -> str 
             continue
         if texts & set(part.texts):
             raise ParameterError(
-                f"Router {router.name!r} has learned from {name}, so it knows prompts that it is to be judged on: name "
-                "a split that it was not trained on with --test-split."
+                f"A trained {router.name!r} has learned from {name}, so it knows prompts that it is to be judged on: "
+                "name a split that it was not trained on with --test-split."
             )
         unknown.discard(sha256)
     if not unknown:
         return None
     return (
-        f"What router {router.name!r} has learned from is no part of this data, so nobody checked whether it has seen "
-        "these prompts."
+        f"What the trained {router.name!r} has learned from is no part of this data, so nobody checked whether it has "
+        "seen these prompts."
     )
 
 

@@ -14,9 +14,10 @@ from routers.errors import DataError, ParameterError
 from routers.evaluation.folds import Predictions
 from routers.evaluation.metrics import Curves, calibration_error, upper_hull
 from routers.evaluation.paths import Path, one_step_path, ranks_within, score_path, trade_off_path
+from routers.evaluation.plans import PlanRun
 from routers.learning.labels import relaxed_labels
 
-__all__ = ["Entrant", "Exam", "baselines", "of_router", "two_experts"]
+__all__ = ["Choice", "Entrant", "Exam", "baselines", "of_plan", "of_router", "two_experts"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -92,20 +93,42 @@ class Exam:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What comes of somebody's own choices.
+
+    Attributes:
+        quality: (n_prompts,) of the answers.
+        cost: (n_prompts,) of all that was asked for.
+        large: (n_prompts,) share of the answers that are the large expert's.
+    """
+
+    quality: FloatArray
+    cost: FloatArray
+    large: FloatArray
+
+    @classmethod
+    def of(cls, exam: Exam, chosen: IntArray) -> Choice:
+        """The answers of these columns, (n_prompts,)."""
+        rows = np.arange(len(chosen))
+        large = (chosen == exam.large).astype(np.float64)
+        return cls(exam.quality[rows, chosen], exam.cost[rows, chosen], large)
+
+
+@dataclass(frozen=True)
 class Entrant:
-    """A router or baseline that is judged.
+    """A router, plan or baseline that is judged.
 
     Attributes:
         name: what the report calls it.
         curves: its curves, given the weights of resamples; None: it has a point only.
-        chosen: (n_prompts,) column of the expert that it chooses by itself; None: it only has a curve.
+        choice: what comes of its own choices; None: it only has a curve.
         errors: other figures, given the weights of resamples.
         facts: figures without an interval.
     """
 
     name: str
     curves: Callable[[FloatArray], Curves] | None = None
-    chosen: IntArray | None = None
+    choice: Choice | None = None
     errors: dict[str, Callable[[FloatArray], FloatArray]] = field(default_factory=dict)
     facts: dict[str, float | None] = field(default_factory=dict)
 
@@ -151,7 +174,27 @@ def of_router(name: str, exam: Exam, predicted: Predictions) -> Entrant:
         needed = 1 - relaxed_labels(small, large)[:, None]
         errors["ece_score"] = lambda weights: calibration_error(score, needed, weights)
     facts = {"decisions_per_s": predicted.decisions_per_s, "train_s": predicted.train_s}
-    return Entrant(name, lambda weights: exam.curves(path, weights), predicted.chosen, errors, facts)
+    choice = Choice.of(exam, predicted.chosen)
+    return Entrant(name, lambda weights: exam.curves(path, weights), choice, errors, facts)
+
+
+def of_plan(name: str, exam: Exam, run: PlanRun) -> Entrant:
+    """A plan, by what it would have done; its curve is the sweep of its budget.
+
+    The amount spent is the cost of all attempts, between the small and the large expert's, also where there are two
+    experts: who asks both has spent more than the large one costs.
+    """
+    own = run.own
+    choice = Choice(own.quality, own.cost, own.share[:, exam.large])
+    if run.sweep is None:
+        return Entrant(name, choice=choice, facts={"train_s": run.train_s})
+    qualities, costs = run.sweep
+
+    def curves(weights: FloatArray) -> Curves:
+        total = weights.sum(axis=1, keepdims=True)
+        return exam.by_cost(weights @ qualities.T / total, weights @ costs.T / total, weights)
+
+    return Entrant(name, curves, choice, facts={"train_s": run.train_s})
 
 
 def baselines(exam: Exam) -> list[Entrant]:
@@ -166,7 +209,9 @@ def baselines(exam: Exam) -> list[Entrant]:
     """
     n, pair = len(exam.quality), (exam.small, exam.large)
     length = np.array([len(text) for text in exam.data.texts], dtype=np.float64)
-    singles = [Entrant(f"expert:{name}", chosen=np.full(n, i)) for i, name in enumerate(exam.data.experts)]
+    singles = [
+        Entrant(f"expert:{name}", choice=Choice.of(exam, np.full(n, i))) for i, name in enumerate(exam.data.experts)
+    ]
     made = [
         *singles,
         _swept("random", exam, one_step_path(n, *pair)),
@@ -188,7 +233,7 @@ def _oracle(name: str, exam: Exam, quality: FloatArray) -> Entrant:
     by_cost = np.argsort(cost, kind="stable")
     chosen = by_cost[quality[:, by_cost].argmax(axis=1)].astype(np.int64)
     path = _path(exam, Predictions(quality, chosen, cost))
-    return Entrant(name, lambda weights: exam.curves(path, weights), chosen)
+    return Entrant(name, lambda weights: exam.curves(path, weights), Choice.of(exam, chosen))
 
 
 def _path(exam: Exam, predicted: Predictions) -> Path:

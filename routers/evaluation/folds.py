@@ -15,7 +15,17 @@ from routers.data import RoutingData
 from routers.errors import DataError, ParameterError
 from routers.policy import Policy, choose
 
-__all__ = ["Fold", "Predictions", "by_domain", "by_fold", "by_split", "predict", "predict_unseen", "rows_of"]
+__all__ = [
+    "Fold",
+    "Predictions",
+    "by_domain",
+    "by_fold",
+    "by_split",
+    "predict",
+    "predict_unseen",
+    "rows_of",
+    "within",
+]
 
 IntArray = NDArray[np.int64]
 
@@ -151,7 +161,7 @@ def predict_unseen(
         if not len(fold.train):
             raise DataError(f"There is no prompt to learn from when {fold.name!r} is judged: give more data.")
         router = make()
-        router.fit(rows_of(data, fold.train), _within(progress, fold.name, i, len(folds)))
+        router.fit(rows_of(data, fold.train), within(progress, fold.name, i, len(folds)))
         train_s = router.summary_["training"]["duration_s"]
         parts.append(predict(router, rows_of(data, fold.test), train_s=train_s, timed=i == 0))
     return _joined(parts, folds)
@@ -236,7 +246,8 @@ def _joined(parts: Sequence[Predictions], folds: Sequence[Fold]) -> Predictions:
     )
 
 
-def _within(progress: Progress | None, name: str, place: int, n: int) -> Progress | None:
+def within(progress: Progress | None, name: str, place: int, n: int) -> Progress | None:
+    """What to tell the progress of one of n parts; None where there is nobody to tell."""
     if progress is None:
         return None
     return lambda doing, share: progress(f"{name}: {doing}", (place + share) / n)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers.base import Progress
-from routers.evaluation.exam import Entrant, Exam, baselines, of_router
+from routers.evaluation.exam import Entrant, Exam, baselines, of_plan, of_router
 from routers.evaluation.folds import Predictions
 from routers.evaluation.metrics import (
     ADVANTAGES,
@@ -23,6 +23,7 @@ from routers.evaluation.metrics import (
     cost_to_match,
     quality_drop_at,
 )
+from routers.evaluation.plans import PlanRun
 from routers.evaluation.resampling import draws, interval, p_value
 
 __all__ = ["Difference", "Judgement", "judge"]
@@ -95,6 +96,7 @@ class Judgement:
 def judge(
     exam: Exam,
     predictions: Mapping[str, Predictions],
+    plans: Mapping[str, PlanRun] | None = None,
     *,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -108,6 +110,7 @@ def judge(
     Args:
         exam: the judged prompts.
         predictions: of each router for these prompts, by name.
+        plans: what each plan would have done with these prompts, by name; they come after the routers, among them.
         n_resamples: bootstrap resamples.
         seed: of the resamples.
         progress: told of every batch of resamples.
@@ -116,6 +119,7 @@ def judge(
         ParameterError: there are fewer than 2 resamples.
     """
     routers = [of_router(name, exam, predicted) for name, predicted in predictions.items()]
+    routers += [of_plan(name, exam, run) for name, run in (plans or {}).items()]
     beside = baselines(exam)
     measured = _everything(exam, [*routers, *beside], n_resamples, seed, progress)
     of_routers, of_baselines = measured[: len(routers)], measured[len(routers) :]
@@ -161,13 +165,13 @@ def _measure(exam: Exam, entrant: Entrant, weights: FloatArray) -> dict[str, Flo
     """Metrics of one entrant, (n_resamples,) each."""
     qualities, costs = exam.means(weights)
     found = {name: measure(weights) for name, measure in entrant.errors.items()}
-    if entrant.chosen is not None:
-        rows, total = np.arange(len(entrant.chosen)), weights.sum(axis=1)
+    if entrant.choice is not None:
+        total = weights.sum(axis=1)
         large = qualities[:, exam.large]
-        quality = weights @ exam.quality[rows, entrant.chosen] / total
+        quality = weights @ entrant.choice.quality / total
         found["quality"] = quality
-        found["cost"] = weights @ exam.cost[rows, entrant.chosen] / total
-        found["cost_advantage"] = weights @ (entrant.chosen != exam.large) / total
+        found["cost"] = weights @ entrant.choice.cost / total
+        found["cost_advantage"] = weights @ (1 - entrant.choice.large) / total
         found["own_drop"] = np.divide(large - quality, large, out=np.full(len(large), np.nan), where=large > 0)
     if entrant.curves is None:
         return found

@@ -1,4 +1,4 @@
-"""``pointsman evaluate``: how good routers are on prompts that they have not learned from."""
+"""``pointsman evaluate``: how good routers and plans are on prompts that they have not learned from."""
 
 from __future__ import annotations
 
@@ -13,12 +13,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from routers import ParameterError, Router, RoutingData, TwoModelRouter, list_routers, load_router, make_router
+from routers import (
+    AnswerJudge,
+    ParameterError,
+    Router,
+    RoutingData,
+    TwoModelRouter,
+    list_judges,
+    list_routers,
+    load_judge,
+    load_router,
+    make_judge,
+    make_router,
+)
+from routers.answers import JUDGE_FILES
 from routers.clustered import ClusteringRouter
 from routers.evaluation import (
     Exam,
     Fold,
     Judgement,
+    PlanRun,
     Predictions,
     by_domain,
     by_fold,
@@ -27,6 +41,8 @@ from routers.evaluation import (
     judge,
     predict,
     predict_unseen,
+    replay_trained,
+    replay_unseen,
     rows_of,
     two_experts,
 )
@@ -40,10 +56,10 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class _Spec:
-    """One ROUTER of the command line: a trained one, or the name of one to train with its parameters."""
+    """One ROUTER of the command line, or plan: a trained one, or the name of one to train with its parameters."""
 
     text: str
-    trained: Router | None
+    trained: Router | AnswerJudge | None
     name: str
     parameters: dict[str, Any]
 
@@ -53,8 +69,8 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="ROUTER... DATA",
-            help="Names of routers, with parameters as in poly-knn:k=50,seed=1, or directories of trained ones; then "
-            "labelled data (Parquet).",
+            help="Names of routers or plans, with parameters as in poly-knn:k=50,seed=1, or directories of trained "
+            "ones; then labelled data (Parquet), of plans with responses.",
         ),
     ],
     folds: Annotated[
@@ -82,7 +98,7 @@ def evaluate(
         Path | None, typer.Option(help="Also write a page with tables and plots, and the plots as PNG, to this folder.")
     ] = None,
 ) -> None:
-    """Judge routers with the field's metrics, beside what needs no router: docs/evaluation.md explains the figures."""
+    """Judge routers and plans with the field's metrics, beside what needs none: docs/evaluation.md has the figures."""
     if len(routers_and_data) < 2:
         raise ParameterError("Name at least one router, and the data after it: `pointsman routers` lists the names.")
     specs = _specs(routers_and_data[:-1], seed)
@@ -92,25 +108,28 @@ def evaluate(
     pair = two_experts(data, small, large)
     plan = _plan(data, folds, train_split, test_split, domain, hold_out=hold_out_domain)
     with _progress() as bar:
-        judged, predictions, notes = _predictions(specs, data, plan, pair, bar)
+        judged, predictions, runs, notes = _predictions(specs, data, plan, pair, bar)
         exam = Exam.of(judged, *pair)
-        judgement = _measured(exam, predictions, resamples, seed, bar)
-    notes = [*_notes(judgement, plan, specs), *notes]
+        judgement = _measured(exam, predictions, runs, resamples, seed, bar)
+    notes = [*_notes(judgement, plan, specs), *_plan_notes(judgement, runs), *notes]
     protocol = {**_protocol(plan, folds, test_split, hold_out=hold_out_domain), "resamples": resamples, "seed": seed}
     if json_file is not None:
         _write(json_file, {"data": routers_and_data[-1], **protocol, **asdict(judgement), "notes": notes})
     show(judgement, notes, protocol)
     if report is not None:
         title, clusters = f"Routers on {Path(routers_and_data[-1]).name}", _clusters(specs, judged)
-        scene = Scene(exam, predictions, judgement, title, protocol["protocol"], notes, clusters, seed)
+        scene = Scene(exam, predictions, judgement, title, protocol["protocol"], notes, clusters, seed, runs)
         typer.echo(f"Report: {write_report(scene, report)}")
 
 
-def _measured(exam: Exam, predictions: dict[str, Predictions], resamples: int, seed: int, bar: Progress) -> Judgement:
+def _measured(
+    exam: Exam, predictions: dict[str, Predictions], runs: dict[str, PlanRun], resamples: int, seed: int, bar: Progress
+) -> Judgement:
     task = bar.add_task("resamples", total=1.0)
     return judge(
         exam,
         predictions,
+        runs,
         n_resamples=resamples,
         seed=seed,
         progress=lambda doing, share: bar.update(task, completed=share),
@@ -125,17 +144,25 @@ def _clusters(specs: list[_Spec], judged: RoutingData) -> dict[str, Any]:
 
 def _specs(texts: list[str], seed: int) -> list[_Spec]:
     names = {info.name for info in list_routers()}
+    plans = {info.name for info in list_judges() if info.kind == "plan"}
     specs: dict[str, _Spec] = {}
     for text in texts:
         name, _, parameters = text.partition(":")
         if name in names:
             spec = _Spec(text, None, name, _parameters(name, parameters, seed))
             make_router(name, **spec.parameters)
+        elif name in plans:
+            spec = _Spec(text, None, name, _parameters(name, parameters, seed))
+            make_judge(name, **spec.parameters)
+        elif JUDGE_FILES.is_at(text):
+            spec = _Spec(text.rstrip("/"), load_judge(text), name, {})
         elif Path(text).exists():
             spec = _Spec(text.rstrip("/"), load_router(text), name, {})
         else:
-            known = ", ".join(sorted(names))
-            raise ParameterError(f"{text!r} is neither a router's name nor a directory of a trained one: use {known}.")
+            known = ", ".join(sorted(names | plans))
+            raise ParameterError(
+                f"{text!r} is neither the name of a router or plan nor a directory of a trained one: use {known}."
+            )
         if spec.text in specs:
             raise ParameterError(f"Router {spec.text!r} is named twice: once is enough.")
         specs[spec.text] = spec
@@ -144,7 +171,8 @@ def _specs(texts: list[str], seed: int) -> list[_Spec]:
 
 def _parameters(router: str, text: str, seed: int) -> dict[str, Any]:
     """Parameters from key=value,key=value; values are JSON where they can be, else text."""
-    takes = next(info.parameters for info in list_routers() if info.name == router)
+    known = {info.name: info.parameters for info in list_judges()}
+    takes = (known | {info.name: info.parameters for info in list_routers()})[router]
     found: dict[str, Any] = {"seed": seed} if "seed" in takes else {}
     for part in _outer_parts(text):
         key, equals, value = part.partition("=")
@@ -194,19 +222,31 @@ def _plan(
 
 def _predictions(
     specs: list[_Spec], data: RoutingData, plan: list[Fold], pair: tuple[str, str], bar: Progress
-) -> tuple[RoutingData, dict[str, Predictions], list[str]]:
-    """The judged prompts, what each router says of them, and what is to be known of trained ones."""
+) -> tuple[RoutingData, dict[str, Predictions], dict[str, PlanRun], list[str]]:
+    """The judged prompts, what each router says and each plan does with them, and what is known of trained ones."""
     judged = rows_of(data, _judged_places(plan))
-    predictions, notes = {}, []
+    predictions: dict[str, Predictions] = {}
+    runs: dict[str, PlanRun] = {}
+    notes = []
     for spec in specs:
         task = bar.add_task(escape(spec.text), total=1.0)
-        if spec.trained is None:
-            predictions[spec.text] = predict_unseen(_maker(spec, pair), data, plan, _report(bar, task, spec.text))
-        else:
+        report = _report(bar, task, spec.text)
+        if spec.trained is not None:
             notes.append(check_unseen(spec.trained, data, judged))
+        if isinstance(spec.trained, AnswerJudge):
+            runs[spec.text] = replay_trained(spec.trained, judged)
+        elif spec.trained is not None:
             predictions[spec.text] = predict(spec.trained, judged)
+        elif spec.name in {info.name for info in list_judges()}:
+            runs[spec.text] = replay_unseen(_plan_maker(spec), data, plan, report)
+        else:
+            predictions[spec.text] = predict_unseen(_maker(spec, pair), data, plan, report)
         bar.update(task, description=escape(spec.text), completed=1.0)
-    return judged, predictions, [note for note in notes if note is not None]
+    return judged, predictions, runs, [note for note in notes if note is not None]
+
+
+def _plan_maker(spec: _Spec) -> Callable[[], AnswerJudge]:
+    return lambda: make_judge(spec.name, **spec.parameters)
 
 
 def _judged_places(plan: list[Fold]) -> Any:
@@ -261,6 +301,16 @@ def _notes(judgement: Judgement, plan: list[Fold], specs: list[_Spec]) -> list[s
             "one's (100 %); CPT and cost advantage are shares of that span."
         )
     return notes
+
+
+def _plan_notes(judgement: Judgement, runs: dict[str, PlanRun]) -> list[str]:
+    if not runs:
+        return []
+    attempts = ", ".join(f"{name} {run.own.attempts.mean():.2f}" for name, run in runs.items())
+    scale = ""
+    if judgement.axis == "share":
+        scale = " Its curve is over that cost, from the small expert's (0 %) to the large one's (100 %), not calls."
+    return [f"Of a plan the cost of every attempt counts (mean attempts: {attempts}).{scale}"]
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:

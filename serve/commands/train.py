@@ -1,4 +1,4 @@
-"""``pointsman train``: a router from routing data."""
+"""``pointsman train``: a router, a plan or a judge of answers from routing data."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from routers import (
+    AnswerJudge,
     ParameterError,
     Router,
     RoutingData,
     TwoModelRouter,
     choose_threshold,
     evaluate,
+    list_judges,
     load_router,
+    make_judge,
     make_router,
     save_router,
     sweep_thresholds,
 )
+from routers.answers import JUDGE_FILES
 from routers.artifact import check_place
+from serve.commands.train_judge import learn_judge, show_judge
 
 __all__ = ["train"]
 
@@ -43,14 +48,14 @@ def train(
         list[str],
         typer.Argument(
             metavar="[NAME] DATA",
-            help="Which router (see `pointsman routers`; not needed with --adapt-from), and routing data (Parquet), as "
-            "`pointsman label` writes it.",
+            help="Which router, plan or judge (see `pointsman routers`; not needed with --adapt-from), and routing "
+            "data (Parquet), as `pointsman label` writes it.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Directory for the trained router; a router there is replaced.")],
+    out: Annotated[Path, typer.Option(help="Directory for what is trained; one of its kind there is replaced.")],
     param: Annotated[
         list[str] | None,
-        typer.Option(help="A parameter of the router as key=value, the value as JSON or text; may be repeated."),
+        typer.Option(help="A parameter as key=value, the value as JSON or text; may be repeated."),
     ] = None,
     experts: Annotated[
         str | None, typer.Option(help="Experts to learn, separated by commas; all of the data otherwise.")
@@ -73,29 +78,52 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the training summary as JSON.")] = False,
 ) -> None:
-    """Train a router, choose its threshold, and save it."""
-    check_place(out)
+    """Train a router and choose its threshold, or a plan or judge of answers, and save it."""
     name, data = _name_and_data(name_and_data, adapt_from)
-    router = _start(name, _parameters(param or [], seed), adapt_from, experts)
+    parameters = _parameters(param or [], seed)
+    if name in {info.name for info in list_judges()}:
+        if adapt_from is not None or add_expert:
+            raise ParameterError(f"A {name!r} is always trained anew: leave --adapt-from and --add-expert out.")
+        JUDGE_FILES.check_place(out)
+        make_judge(name, **parameters)
+        training, calibration = _parts(data, experts, train_split, calibration_split)
+        with _progress() as bar:
+            judge = learn_judge(name, parameters, training, calibration, out, _reporter(bar))
+        _say(judge, out, lambda: show_judge(judge, out), as_json=as_json)
+        return
+    check_place(out)
+    router = _start(name, parameters, adapt_from, experts)
+    training, calibration = _parts(data, experts, train_split, calibration_split)
+    with _progress() as bar:
+        report = _reporter(bar)
+        _learn(router, training, report, adapt=adapt_from is not None, new_experts=add_expert or [])
+        report("calibration", 1.0)
+        _calibrate(router, calibration, max_drop, confidence)
+    save_router(router, out)
+    _say(router, out, lambda: _show(router, out), as_json=as_json)
+
+
+def _parts(data: Path, experts: str | None, *splits: str) -> list[RoutingData]:
+    """The splits of the data, with the named experts only."""
     rows = RoutingData.read(data)
     if experts is not None:
         rows = rows.select(expert.strip() for expert in experts.split(","))
-    training, calibration = rows.subset(train_split), rows.subset(calibration_split)
-    with _progress() as bar:
-        task = bar.add_task("training", total=1.0)
+    return [rows.subset(split) for split in splits]
 
-        def report(doing: str, share: float) -> None:
-            bar.update(task, description=escape(doing), completed=share)
 
-        _learn(router, training, report, adapt=adapt_from is not None, new_experts=add_expert or [])
-        bar.update(task, description="calibration", completed=1.0)
-        _calibrate(router, calibration, max_drop, confidence)
-    save_router(router, out)
-    if as_json:
-        summary = {"router": router.name, "path": str(out), **router.summary_}
-        typer.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
-    else:
-        _show(router, out)
+def _reporter(bar: Progress) -> Callable[[str, float], None]:
+    task = bar.add_task("training", total=1.0)
+    return lambda doing, share: bar.update(task, description=escape(doing), completed=share)
+
+
+def _say(trained: Router | AnswerJudge, out: Path, show: Callable[[], None], *, as_json: bool) -> None:
+    """Print what was trained, as JSON or for people."""
+    if not as_json:
+        show()
+        return
+    kind = trained.kind if isinstance(trained, AnswerJudge) else "router"
+    summary = {kind: trained.name, "path": str(out), **trained.summary_}
+    typer.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
 
 
 def _name_and_data(given: list[str], adapt_from: Path | None) -> tuple[str, Path]:

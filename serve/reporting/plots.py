@@ -45,7 +45,11 @@ def cost_curve(scene: Scene) -> Any:
             axes.fill_between(
                 1000 * scene.cost_at(grid), 100 * low, 100 * high, color=colour_of(place), alpha=0.16, lw=0
             )
-        curves.append(_line(axes, of["curve"], name, colour_of(place), "-"))
+        if name in scene.plans:
+            own, colour = of["own_choice"], colour_of(place)
+            axes.plot(1000 * own["cost"], 100 * own["quality"], "D", color=colour, markersize=5, clip_on=False)
+        if of["curve"] is not None:
+            curves.append(_line(axes, of["curve"], name, colour_of(place), "-"))
     limits = axes.get_ylim()
     oracle = found.baselines[_PROMPT_ORACLE]
     axes.plot(*_points(oracle["curve"]), color=GREY, linewidth=1, linestyle="-.")
@@ -78,6 +82,8 @@ def deferral(scene: Scene) -> Any | None:
             colour, style = _BESIDE[name][1:]
             curves.append(_line(axes, of["curve"], name, colour, style, over="x"))
     for place, (name, of) in enumerate(found.routers.items()):
+        if name in scene.plans:
+            continue
         if name in scene.banded:
             grid, low, high = scene.bands[name]
             axes.fill_between(100 * grid, 100 * low, 100 * high, color=colour_of(place), alpha=0.16, lw=0)
@@ -224,9 +230,10 @@ def _panels(names: Mapping[str, Any], draw: Callable[[Any, str, int], None], y: 
 
 
 def _columns(scene: Scene, columns: list[str]) -> list[str]:
+    halved = scene.predictions if scene.two else ()
     n_experts = len(scene.exam.data.experts)
     return [
-        short(name) if i < n_experts or not scene.two else f"{short(name)}, 50 % large"
+        f"{short(name)}, 50 % large" if i >= n_experts and name in halved else short(name)
         for i, name in enumerate(columns)
     ]
 

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from routers.evaluation import Exam, Judgement, Predictions
-from routers.evaluation.exam import of_router
+from routers.evaluation import Exam, Judgement, PlanRun, Predictions
+from routers.evaluation.exam import of_plan, of_router
 from routers.evaluation.resampling import draws
 from routers.learning.labels import relaxed_labels
 
@@ -75,6 +75,7 @@ class Scene:
         notes: sentences to put beside the figures.
         clusters: of routers that put prompts into clusters, the cluster of each judged prompt.
         seed: of resamples and of the map.
+        plans: what each plan would have done with them.
     """
 
     exam: Exam
@@ -85,6 +86,7 @@ class Scene:
     notes: Sequence[str] = ()
     clusters: Mapping[str, IntArray] = field(default_factory=dict)
     seed: int = 0
+    plans: Mapping[str, PlanRun] = field(default_factory=dict)
 
     @property
     def two(self) -> bool:
@@ -94,7 +96,7 @@ class Scene:
     @property
     def banded(self) -> list[str]:
         """Routers whose band is drawn: both of two; of more only the best by APGR, else by AIQ, since bands overlap."""
-        routers = self.judgement.routers
+        routers = {name: of for name, of in self.judgement.routers.items() if of["curve"] is not None}
         best = sorted(routers, key=lambda name: -(routers[name]["apgr"] or routers[name]["aiq"] or 0.0))
         return best if len(best) <= _MOST_BANDS else best[:1]
 
@@ -107,7 +109,8 @@ class Scene:
         grid = np.linspace(0, 1, _GRID_POINTS)
         found = {}
         for name in self.banded:
-            entrant = of_router(name, self.exam, self.predictions[name])
+            run = self.plans.get(name)
+            entrant = of_plan(name, self.exam, run) if run else of_router(name, self.exam, self.predictions[name])
             if entrant.curves is None:
                 continue
             drawn = draws(self.exam.data.texts, _BAND_RESAMPLES, self.seed)
@@ -155,12 +158,13 @@ class Scene:
         columns = [self.exam.quality[:, i] for i in range(self.exam.quality.shape[1])]
         everyone = np.arange(len(domain))
         columns += [self.exam.quality[everyone, self.choice(name)] for name in self.predictions]
+        columns += [run.own.quality for run in self.plans.values()]
         sums = np.column_stack([np.bincount(domain, weights=column) for column in columns])
         order = np.argsort(-sizes, kind="stable")
         return Domains(
             names=[str(names[i]) for i in order],
             sizes=sizes[order],
-            columns=[*self.exam.data.experts, *self.predictions],
+            columns=[*self.exam.data.experts, *self.predictions, *self.plans],
             quality=(sums / sizes[:, None])[order],
         )
 

@@ -63,8 +63,8 @@ def test_baselines_of_two_experts() -> None:
     assert apgr(exam, "domain-oracle") == pytest.approx((1.0 + 1.5) / 2)
     # The two that gain, then the one where nothing changes, then the one that loses.
     assert apgr(exam, "prompt-oracle") == pytest.approx((0.5 + 1.5 + 2 + 1.5) / 4)
-    assert baseline(exam, "domain-oracle").chosen.tolist() == [0, 1, 0, 1]
-    assert baseline(exam, "prompt-oracle").chosen.tolist() == [0, 1, 0, 1]
+    assert baseline(exam, "domain-oracle").choice.large.tolist() == [0, 1, 0, 1]
+    assert baseline(exam, "prompt-oracle").choice.large.tolist() == [0, 1, 0, 1]
 
 
 def test_no_domains_no_domain_oracle() -> None:

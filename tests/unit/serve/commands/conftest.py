@@ -60,3 +60,22 @@ def refused(*arguments: object) -> str:
     error = run(*arguments).exception
     assert isinstance(error, PointsmanError)
     return str(error)
+
+
+@pytest.fixture(scope="session")
+def answered_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sums with the answers' texts: a wrong one says that it guesses."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(240):
+        size = int(rng.integers(1, 9))
+        prompt = f"Question {i}: what is {' + '.join(map(str, rng.integers(10, size=size)))} ?"
+        split = ("train", "train", "calibration", "test")[i % 4]
+        for expert, cost, right in (("small", 0.1, size <= 4), ("large", 1.0, True)):
+            for sample in range(2):
+                text = f"{'surely' if right else 'perhaps'} {rng.integers(30)}"
+                rows.append((f"p{i}", prompt, expert, sample, float(right), 5, 2, cost, 0.1, text, split))
+    names = ["prompt_id", "prompt", "expert", "sample", "quality", "input_tokens", "output_tokens", "cost"]
+    path = tmp_path_factory.mktemp("answered") / "answered.parquet"
+    RoutingData(pd.DataFrame(rows, columns=[*names, "latency_s", "response", "split"])).write(path)
+    return path

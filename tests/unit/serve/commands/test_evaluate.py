@@ -139,7 +139,7 @@ def test_parameters_may_hold_lists_and_objects(data_file: Path, tmp_path: Path) 
 
 def test_wrong_input_to_evaluate(data_file: Path, three: Path, tmp_path: Path) -> None:
     assert "at least one router" in refused(data_file)
-    assert "neither a router's name nor a directory" in refused("hybird", data_file)
+    assert "neither the name of a router or plan nor a directory" in refused("hybird", data_file)
     assert "named twice" in refused("length", "length", data_file)
     assert "key=value" in refused("random:large_share", data_file)
     assert "no parameter 'lenght'" in refused("random:lenght=1", data_file)
