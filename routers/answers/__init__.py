@@ -1,6 +1,6 @@
 """Judging answers: scorers of one answer, rankers of several, and the plans that are made with them."""
 
-from routers.answers.arms import Arms, parse_arms, with_arms
+from routers.answers.arms import Arms, parse_arms, replay_arm, with_arms
 from routers.answers.artifact import JUDGE_FILES, load_judge, save_judge
 from routers.answers.base import AnswerJudge, AnswerScorer, check_answered
 from routers.answers.frugal import FrugalCascade
@@ -32,6 +32,7 @@ __all__ = [
     "make_judge",
     "outcome_of",
     "parse_arms",
+    "replay_arm",
     "replay_cascade",
     "save_judge",
     "with_arms",

@@ -8,7 +8,7 @@ routers can learn to choose arms beside experts, and an evaluation shows them in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routers.answers.base import AnswerJudge, check_answered
+from routers.answers.replay import Replay
 from routers.base import Progress, no_progress
 from routers.data import RoutingData
 from routers.errors import DataError, ParameterError
@@ -24,7 +25,7 @@ from routers.errors import DataError, ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Arms", "parse_arms", "with_arms"]
+__all__ = ["Arms", "parse_arms", "replay_arm", "with_arms"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -102,11 +103,7 @@ def with_arms(
     """
     import pandas as pd
 
-    judge.check_fitted()
-    check_answered(data)
-    _check(arms, data)
-    if draws < 1:
-        raise ParameterError(f"{draws} draws say nothing of an arm: take 1 or more.")
+    _check(arms, data, judge, draws)
     tell = progress or no_progress
     frame, parts = data.frame, [data.frame]
     for number, (name, asks) in enumerate(arms.items()):
@@ -115,11 +112,51 @@ def with_arms(
         def told(share: float, number: int = number, name: str = name) -> None:
             tell(f"asking for {name}", (number + share) / len(arms))
 
-        parts.append(_rows(frame, name, taken, asks, _picked(frame, taken, judge, told)))
+        parts.append(_rows(frame, taken, asks, _picked(frame, taken, judge, told)).assign(expert=name))
     return RoutingData(pd.concat(parts, ignore_index=True)).select([*data.experts, *arms])
 
 
-def _check(arms: Arms, data: RoutingData) -> None:
+def replay_arm(
+    data: RoutingData,
+    name: str,
+    asks: Mapping[str, int],
+    judge: AnswerJudge,
+    *,
+    draws: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Replay:
+    """What asking for these answers would have given for each prompt, as the other plans' replays say it.
+
+    Arguments and errors are those of `with_arms`; `name` is what errors and the progress call it.
+    """
+    _check({name: asks}, data, judge, draws)
+    tell = progress or no_progress
+    frame, taken = data.frame, _taken(data, name, asks, draws, seed)
+    picked = _picked(frame, taken, judge, lambda share: tell(f"asking for {name}", share))
+    rows = _rows(frame, taken, asks, picked)
+    prompt = np.repeat(np.arange(len(taken)), [len(of_prompt) for of_prompt in taken])
+    counts = np.bincount(prompt)
+
+    def mean(values: Any) -> FloatArray:
+        return np.bincount(prompt, weights=np.asarray(values, dtype=np.float64)) / counts
+
+    given = frame["expert"].to_numpy()[picked]
+    return Replay(
+        experts=data.experts,
+        quality=mean(rows["quality"]),
+        cost=mean(rows["cost"]),
+        tokens=mean(rows["input_tokens"] + rows["output_tokens"]),
+        share=np.column_stack([mean(given == expert) for expert in data.experts]),
+        attempts=np.full(len(taken), float(sum(asks.values()))),
+    )
+
+
+def _check(arms: Arms, data: RoutingData, judge: AnswerJudge, draws: int) -> None:
+    judge.check_fitted()
+    check_answered(data)
+    if draws < 1:
+        raise ParameterError(f"{draws} draws say nothing of an arm: take 1 or more.")
     for name, asks in arms.items():
         if name in data.experts:
             raise ParameterError(f"The arm {name!r} has the name of an expert: give it another one.")
@@ -176,7 +213,9 @@ def _drawn(
             yield one
 
 
-def _picked(frame: pd.DataFrame, taken: Sequence[IntArray], judge: AnswerJudge, told: Any) -> IntArray:
+def _picked(
+    frame: pd.DataFrame, taken: Sequence[IntArray], judge: AnswerJudge, told: Callable[[float], None]
+) -> IntArray:
     """The place of the row that the judge puts first in each draw, all prompts' draws one after the other."""
     prompt, response = frame["prompt"].to_numpy(), frame["response"].to_numpy()
     picked = []
@@ -189,10 +228,8 @@ def _picked(frame: pd.DataFrame, taken: Sequence[IntArray], judge: AnswerJudge, 
     return np.array(picked, dtype=np.int64)
 
 
-def _rows(
-    frame: pd.DataFrame, name: str, taken: Sequence[IntArray], asks: Mapping[str, int], picked: IntArray
-) -> pd.DataFrame:
-    """The arm's rows: those of the picked answers, with the cost, tokens and latency of all."""
+def _rows(frame: pd.DataFrame, taken: Sequence[IntArray], asks: Mapping[str, int], picked: IntArray) -> pd.DataFrame:
+    """The rows of the picked answers, with the cost, tokens and latency of all, numbered by draw."""
     places = np.concatenate(taken)
     tokens_in, tokens_out, cost = (frame[c].to_numpy() for c in ("input_tokens", "output_tokens", "cost"))
     read, paid, start = np.zeros(len(places), dtype=np.int64), np.zeros(len(places)), 0
@@ -203,7 +240,6 @@ def _rows(
         paid += cost[mine].sum(axis=1) - _input_price(frame, expert) * (tokens_in[mine].sum(axis=1) - once)
         start += n
     return frame.iloc[picked].assign(
-        expert=name,
         sample=np.concatenate([np.arange(len(draws)) for draws in taken]),
         input_tokens=read,
         output_tokens=tokens_out[places].sum(axis=1),

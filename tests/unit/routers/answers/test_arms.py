@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from routers import AnswerScorer, DataError, NotFittedError, ParameterError, RoutingData
-from routers.answers import PairRanker, parse_arms, with_arms
+from routers.answers import PairRanker, parse_arms, replay_arm, with_arms
 from routers.base import Progress, RouterState
 
 PRICES = {"small": (1e-6, 4e-6), "large": (5e-6, 2e-5)}
@@ -196,3 +196,21 @@ def test_a_frame_with_equal_prompts_keeps_them_apart(longest: Longest) -> None:
     frame = recorded().assign(prompt="the same ?")
     derived = with_arms(RoutingData(frame), {"two": {"small": 2}}, longest)
     assert rows_of(derived, "two")["prompt_id"].value_counts().to_dict() == {"p0": 10, "p1": 10, "p2": 10}
+
+
+def test_a_replay_says_what_the_rows_say(data: RoutingData, longest: Longest) -> None:
+    asks = {"small": 2, "large": 1}
+    replayed = replay_arm(data, "mix", asks, longest, draws=50)
+    derived = with_arms(data, {"mix": asks}, longest, draws=50)
+    np.testing.assert_allclose(replayed.quality, derived.quality()[:, 2])
+    np.testing.assert_allclose(replayed.cost, derived.cost()[:, 2])
+    rows = rows_of(derived, "mix")
+    tokens = (rows["input_tokens"] + rows["output_tokens"]).groupby(rows["prompt_id"]).mean()
+    np.testing.assert_allclose(replayed.tokens, tokens)
+    assert replayed.experts == ("large", "small")
+    # Equally long answers tie, and the first of them, that of small, is given; large's is longer than both of small's
+    # where small has drawn less: in 0 + 0 + 1 + 3 + 6 of 50 ways, by the rank of large's answer.
+    np.testing.assert_allclose(replayed.share, [[0.2, 0.8]] * 3)
+    assert replayed.attempts.tolist() == [3.0] * 3
+    with pytest.raises(DataError, match="the arm 'six' asks for 6"):
+        replay_arm(data, "six", {"small": 6}, longest)
