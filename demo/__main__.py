@@ -1,4 +1,4 @@
-"""`python -m demo`: write the exam, train the experts, let them sit it."""
+"""`python -m demo`: write the exam, train the experts and the encoder, let the experts sit it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _FOLDER = Path(__file__).parent
 _PAGE_CHARS = 130
 _WORK_FOLDER = _FOLDER / ".train"
 _EXPERTS_FOLDER = _FOLDER / "experts"
+_ENCODER_FOLDER = _FOLDER / "encoders" / "checker"
 
 
 def _bar(console: Console) -> Progress:
@@ -93,6 +94,31 @@ def train(
     with _bar(console) as bar:
         for line in train_experts(experts or [], out, work, bar, compiled=compiled, threads=threads):
             console.print(line)
+
+
+@app.command()
+def encoder(
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default: those of the recipe.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")] = _ENCODER_FOLDER,
+    experts: Annotated[Path, typer.Option(help="Folder of the experts' checkpoints.")] = _EXPERTS_FOLDER,
+) -> None:
+    """Train the small encoder that checks answers, for `pointsman train … --param encoder=FOLDER`."""
+    from dataclasses import replace
+
+    from demo.encoder import ENCODER, train_encoder
+
+    recipe = ENCODER if steps is None else replace(ENCODER, steps=steps)
+    console = Console(stderr=True)
+    with _bar(console) as bar:
+        task = bar.add_task("encoder", total=recipe.steps)
+
+        def report(step: int, loss: float) -> None:
+            bar.update(task, completed=step, description=f"encoder (loss {loss:.3f})")
+
+        trained = train_encoder(out, report, recipe=recipe, experts=experts, threads=threads)
+    minutes = trained.seconds / 60
+    console.print(f"encoder: {trained.parameters:,} parameters, {recipe.steps} steps, {minutes:.1f} min, in {out}")
 
 
 @app.command()

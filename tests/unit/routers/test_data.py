@@ -187,3 +187,13 @@ def test_text_of_every_kind_is_text(small: pd.DataFrame, dtype: object) -> None:
 
 def test_a_subset_keeps_the_chosen_order_of_experts(data: RoutingData) -> None:
     assert data.select(("small", "large")).subset("train").experts == ("small", "large")
+
+
+def test_some_prompts_by_their_places_or_by_a_mask(data: RoutingData) -> None:
+    chosen = data.select(["large", "small"])
+    places = np.array([5, 2])
+    mask = np.isin(np.arange(len(chosen.texts)), places)
+    for part in (chosen.at(places), chosen.at(mask)):
+        assert part.experts == ("large", "small")
+        assert part.texts == [chosen.texts[2], chosen.texts[5]]
+        np.testing.assert_array_equal(part.quality(), chosen.quality()[[2, 5]])

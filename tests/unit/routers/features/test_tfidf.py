@@ -131,3 +131,14 @@ def test_errors(cls: type[ClusterFeatures | TfidfFeatures]) -> None:
 def test_tensors_of_the_wrong_form_are_refused(tensor: np.ndarray, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         checked_tensor({"x": tensor}, "x", np.float32, (2, None))
+
+
+def test_features_beside_each_other() -> None:
+    from routers.features import beside
+
+    first, second = (TfidfFeatures(min_documents=1).fit([text]).transform(["a 12 b"]) for text in ("a b", "12 c"))
+    dense = np.array([[0.0, 2.0, 0.0]], dtype=np.float32)
+    joined = beside(first, second).matrix().toarray()
+    np.testing.assert_array_equal(joined, np.hstack([first.matrix().toarray(), second.matrix().toarray()]))
+    np.testing.assert_array_equal(beside(first, dense).matrix().toarray(), np.hstack([first.matrix().toarray(), dense]))
+    np.testing.assert_array_equal(beside(dense, dense), np.hstack([dense, dense]))

@@ -3,7 +3,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from routers.features import SparseRows
-from routers.learning.heads import HeadSettings, ProbabilityHead
+from routers.learning.heads import HeadSettings, ProbabilityHead, _folds, fit_platt
 
 KINDS = ["linear", "mlp"]
 
@@ -214,3 +214,21 @@ def test_regularisation_of_the_mlp_can_be_set() -> None:
     )
     assert np.abs(decayed.layers[0][0]).sum() < np.abs(plain.layers[0][0]).sum()
     assert (dropped.layers[0][0] != plain.layers[0][0]).any()
+
+
+def test_a_fold_holds_whole_groups() -> None:
+    groups = np.arange(60) // 3
+    fold, n_folds = _folds(60, HeadSettings(folds=4), groups)
+    assert n_folds == 4
+    assert (fold.reshape(20, 3) == fold[::3, None]).all()
+    assert np.bincount(fold).tolist() == [15, 15, 15, 15]
+    assert _folds(60, HeadSettings(folds=4), np.arange(60) // 30)[1] == 0
+
+
+def test_platt_by_hand() -> None:
+    """Two logits, each with a share of ones: the line through the logits of both shares, short of the ends."""
+    logits, y = np.repeat([-1.0, 1.0], 1000), np.concatenate([np.arange(1000) < 200, np.arange(1000) < 800])
+    slope, offset = fit_platt(logits, y.astype(np.float64))
+    assert slope == pytest.approx(np.log(4), abs=0.01)
+    assert offset == pytest.approx(0, abs=0.01)
+    assert fit_platt(logits, 1.0 - y)[0] == pytest.approx(1e-3)

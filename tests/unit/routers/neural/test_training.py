@@ -27,7 +27,7 @@ def read(texts: Sequence[str]) -> list[list[int]]:
 
 
 def run(texts: Sequence[str], labels: Sequence[float], bag: Bag, **options: Any) -> dict[str, Any]:
-    change, trained = options.pop("change", None), options.pop("trained", False)
+    change, trained, held = options.pop("change", None), options.pop("trained", False), options.pop("held", None)
     targets = np.array(labels, dtype=np.float64)[:, None]
     heads, settings = [Head("sigmoid", 1)], Tuning(**options)
     shares: list[float] = []
@@ -43,6 +43,7 @@ def run(texts: Sequence[str], labels: Sequence[float], bag: Bag, **options: Any)
             settings,
             lambda doing, share: shares.append(share),
             change=change,
+            held=held,
             trained=trained,
         )
     assert shares == sorted(shares)
@@ -167,3 +168,14 @@ def test_batches_weigh_every_text_alike() -> None:
     training.epoch(read(texts), np.array(labels)[:, None], [0, 1, 2])
     ratio = gradients[0] / gradients[0][1]
     np.testing.assert_allclose(ratio.numpy(), [1 / 4000, 1, -1], rtol=1e-4)
+
+
+def test_named_texts_are_held_out() -> None:
+    texts, labels = [f"{letter}{i}" for i in range(20) for letter in "ab"], [1.0, 0.0] * 20
+    bag = Bag()
+    happened = run(texts, labels, bag, held=[0, 1], epochs=2, batch_size=8, learning_rate=0.1)
+    assert len(happened["held_out_loss"]) == 2
+    assert happened["steps"] == 2 * 5
+    unseen = Bag()
+    run(["a", "z", *texts[2:]], [1.0, 1.0, *labels[2:]], unseen, held=[0, 1], epochs=1, learning_rate=0.1)
+    assert unseen.weights.weight.detach()[ord("z")].tolist() == [0.0]
