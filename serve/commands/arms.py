@@ -11,7 +11,7 @@ import typer
 from routers import AnswerJudge, ParameterError, RoutingData, load_judge
 from routers.answers import parse_arms, with_arms
 
-__all__ = ["ArmOption", "BlendOption", "RankerOption", "data_with_arms", "ranker_for"]
+__all__ = ["ArmOption", "BlendOption", "DrawsOption", "RankerOption", "data_with_arms", "ranker_for"]
 
 ArmOption = Annotated[
     list[str] | None,
@@ -24,6 +24,7 @@ BlendOption = Annotated[
     list[str] | None,
     typer.Option(help="Also judge a plan that asks for all of these and gives what --ranker picks; as --arm."),
 ]
+DrawsOption = Annotated[int, typer.Option(min=1, help="Most draws of recorded samples for each prompt and arm.")]
 RankerOption = Annotated[
     Path | None, typer.Option(help="Directory of the judge that picks among several answers, such as a pair-ranker.")
 ]
@@ -49,11 +50,12 @@ def data_with_arms(
     path: str | Path,
     arms: list[str] | None,
     judge: AnswerJudge | None,
+    draws: int,
     experts: str | None,
     report: Callable[[str, float], None],
 ) -> RoutingData:
     """Data of a file with the arms as further experts, and then only the named experts, separated by commas."""
     data = RoutingData.read(path)
     if arms and judge is not None:
-        data = with_arms(data, parse_arms(arms), judge, progress=report)
+        data = with_arms(data, parse_arms(arms), judge, draws=draws, progress=report)
     return data if experts is None else data.select(expert.strip() for expert in experts.split(","))

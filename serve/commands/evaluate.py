@@ -46,7 +46,7 @@ from routers.evaluation import (
     rows_of,
     two_experts,
 )
-from serve.commands.arms import ArmOption, BlendOption, RankerOption, data_with_arms, ranker_for
+from serve.commands.arms import ArmOption, BlendOption, DrawsOption, RankerOption, data_with_arms, ranker_for
 from serve.commands.evaluate_tables import show
 from serve.reporting import Scene, write_report
 
@@ -91,6 +91,7 @@ def evaluate(
     arm: ArmOption = None,
     blend: BlendOption = None,
     ranker: RankerOption = None,
+    draws: DrawsOption = 10,
     small: Annotated[str | None, typer.Option(help="Expert where PGR is 0 [default: the cheapest].")] = None,
     large: Annotated[
         str | None, typer.Option(help="Expert where PGR is 1 [default: of two the other, of more the best].")
@@ -98,9 +99,7 @@ def evaluate(
     resamples: Annotated[int, typer.Option(min=2, help="Bootstrap resamples of the prompts.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Also write a page with tables and plots, and the plots as PNG, to this folder.")
-    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write a page with tables and plots to this folder.")] = None,
 ) -> None:
     """Judge routers and plans with the field's metrics, beside what needs none: docs/evaluation.md has the figures."""
     if len(routers_and_data) < (1 if blend else 2):
@@ -109,11 +108,11 @@ def evaluate(
     judge_of_arms = ranker_for([*(arm or []), *(blend or [])], ranker)
     with _progress() as bar:
         told = _report(bar, bar.add_task("arms", total=1.0, visible=bool(arm)), "arms")
-        data = data_with_arms(routers_and_data[-1], arm, judge_of_arms, experts, told)
+        data = data_with_arms(routers_and_data[-1], arm, judge_of_arms, draws, experts, told)
         pair = two_experts(data, small, large)
         plan = _plan(data, folds, train_split, test_split, domain, hold_out=hold_out_domain)
         judged, predictions, runs, notes = _predictions(specs, data, plan, pair, bar)
-        runs |= _blends(blend or [], judged, judge_of_arms, bar)
+        runs |= _blends(blend or [], judged, judge_of_arms, draws, bar)
         exam = Exam.of(judged, *pair)
         judgement = _measured(exam, predictions, runs, resamples, seed, bar)
     notes = [*_notes(judgement, plan, specs), *_plan_notes(judgement, runs), *notes]
@@ -250,13 +249,16 @@ def _predictions(
     return judged, predictions, runs, [note for note in notes if note is not None]
 
 
-def _blends(texts: list[str], judged: RoutingData, judge: AnswerJudge | None, bar: Progress) -> dict[str, PlanRun]:
+def _blends(
+    texts: list[str], judged: RoutingData, judge: AnswerJudge | None, draws: int, bar: Progress
+) -> dict[str, PlanRun]:
     """What each blend would have done with the judged prompts."""
     runs = {}
     for name, asks in parse_arms(texts).items():
         task = bar.add_task(escape(name), total=1.0)
         if judge is not None:
-            runs[name] = PlanRun(replay_arm(judged, name, asks, judge, progress=_report(bar, task, name)))
+            told = _report(bar, task, name)
+            runs[name] = PlanRun(replay_arm(judged, name, asks, judge, draws=draws, progress=told))
     return runs
 
 

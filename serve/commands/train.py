@@ -31,7 +31,7 @@ from routers import (
 )
 from routers.answers import JUDGE_FILES
 from routers.artifact import check_place
-from serve.commands.arms import ArmOption, RankerOption, data_with_arms, ranker_for
+from serve.commands.arms import ArmOption, DrawsOption, RankerOption, data_with_arms, ranker_for
 from serve.commands.train_judge import learn_judge, show_judge
 
 __all__ = ["train"]
@@ -58,11 +58,10 @@ def train(
         list[str] | None,
         typer.Option(help="A parameter as key=value, the value as JSON or text; may be repeated."),
     ] = None,
-    experts: Annotated[
-        str | None, typer.Option(help="Experts to learn, separated by commas; all of the data otherwise.")
-    ] = None,
+    experts: Annotated[str | None, typer.Option(help="Experts to learn, separated by commas; else all.")] = None,
     arm: ArmOption = None,
     ranker: RankerOption = None,
+    draws: DrawsOption = 10,
     adapt_from: Annotated[
         Path | None, typer.Option(help="A trained router to go on from, instead of starting anew.")
     ] = None,
@@ -88,7 +87,7 @@ def train(
         make_judge(name, **parameters)
         with _progress() as bar:
             report = _reporter(bar)
-            rows = data_with_arms(data, arm, judge_of_arms, experts, report)
+            rows = data_with_arms(data, arm, judge_of_arms, draws, experts, report)
             training, calibration = map(rows.subset, splits)
             judge = learn_judge(name, parameters, training, calibration, out, report)
         _say(judge, out, lambda: show_judge(judge, out), as_json=as_json)
@@ -97,7 +96,7 @@ def train(
     router = _start(name, parameters, adapt_from, experts)
     with _progress() as bar:
         report = _reporter(bar)
-        rows = data_with_arms(data, arm, judge_of_arms, experts, report)
+        rows = data_with_arms(data, arm, judge_of_arms, draws, experts, report)
         training, calibration = map(rows.subset, splits)
         _learn(router, training, report, adapt=adapt_from is not None, new_experts=add_expert or [])
         report("calibration", 1.0)
