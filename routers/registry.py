@@ -8,6 +8,7 @@ from typing import Any, Literal
 from routers.base import Router
 from routers.errors import ParameterError
 from routers.methods.baselines import ConstantRouter, LengthRouter, RandomRouter
+from routers.methods.best_route import BestRouteRouter
 from routers.methods.cluster import ClusterRouter
 from routers.methods.cluster_score import ClusterScoreRouter
 from routers.methods.ensemble import EnsembleNRouter, EnsembleRouter
@@ -26,6 +27,7 @@ from routers.methods.routellm_sw import SimilarityWeightedRouter
 __all__ = ["RouterInfo", "list_routers", "make_router"]
 
 _CLASSES: tuple[type[Router], ...] = (
+    BestRouteRouter,
     ClusterRouter,
     ClusterScoreRouter,
     ConstantRouter,

@@ -129,10 +129,12 @@ class AnswerScorer(AnswerJudge):
     def _score(self, prompts: Sequence[str], answers: Sequence[str]) -> Scores: ...
 
     def _rank(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[Scores]:
-        counts = [len(answers) for answers in candidates]
-        each = [prompt for prompt, count in zip(prompts, counts, strict=True) for _ in range(count)]
-        scores = self.score(each, [answer for answers in candidates for answer in answers])
-        return np.split(scores, np.cumsum(counts)[:-1]) if counts else []
+        given = [(prompt, answer) for prompt, own in zip(prompts, candidates, strict=True) for answer in own]
+        # Samples of one expert are often equal, and reading an answer is what takes time.
+        place = {pair: number for number, pair in enumerate(dict.fromkeys(given))}
+        scores = self.score([prompt for prompt, _ in place], [answer for _, answer in place])
+        each = scores[[place[pair] for pair in given]] if given else scores
+        return np.split(each, np.cumsum([len(own) for own in candidates])[:-1]) if candidates else []
 
 
 def check_answered(data: RoutingData) -> None:

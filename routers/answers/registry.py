@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from routers.answers.base import AnswerJudge
 from routers.answers.frugal import FrugalCascade
+from routers.answers.pair_ranker import PairRanker
 from routers.answers.scorer import LearnedScorer
 from routers.errors import ParameterError
 
 __all__ = ["JudgeInfo", "list_judges", "make_judge"]
 
-_CLASSES: tuple[type[AnswerJudge], ...] = (FrugalCascade, LearnedScorer)
+_CLASSES: tuple[type[AnswerJudge], ...] = (FrugalCascade, LearnedScorer, PairRanker)
 _JUDGES: dict[str, type[AnswerJudge]] = {cls.name: cls for cls in _CLASSES}
 
 

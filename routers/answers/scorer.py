@@ -11,25 +11,22 @@ from pydantic import Field
 
 from routers.answers.base import AnswerScorer
 from routers.answers.pairs import Pairs, held_out_texts
+from routers.answers.reading import ReadingJudge, logits
 from routers.base import Progress, RouterState
 from routers.errors import DataError
-from routers.features import Features, FeatureSpec, Rows, beside, make_features
-from routers.learning.heads import HeadSettings, ProbabilityHead, fit_platt
-from routers.neural.encoder import Encoder
+from routers.features import FeatureSpec, Rows, beside
+from routers.learning.heads import ProbabilityHead, fit_platt
 from routers.neural.parameters import BatchSize, Checkpoint, Epochs, HeldOut, LearningRate, MaxTokens, Patience, Seed
-from routers.neural.training import Head, Tuning
 
 if TYPE_CHECKING:
     from routers.data import RoutingData
 
 __all__ = ["LearnedScorer"]
 
-_BLOCKS = ("question", "answer")
 _FEWEST_TEXTS = 20
-_LARGEST_LOGIT = 15.0
 
 
-class LearnedScorer(AnswerScorer):
+class LearnedScorer(ReadingJudge, AnswerScorer):
     """How likely an answer is good, learned from recorded answers and their qualities.
 
     Either a head reads features of the question beside those of the answer, which takes well under a millisecond, or,
@@ -69,10 +66,8 @@ class LearnedScorer(AnswerScorer):
     paper: ClassVar[str] = "FrugalGPT, arXiv 2305.05176"
     describes: ClassVar[str] = "How likely an answer is good, from question and answer."
 
-    question_: Features
-    answer_: Features
-    head_: ProbabilityHead
-    reader_: Encoder
+    encoder_outputs: ClassVar[int] = 1
+
     slope_: float
     offset_: float
 
@@ -109,11 +104,6 @@ class LearnedScorer(AnswerScorer):
         self.held_out = held_out
         self.seed = seed
 
-    @property
-    def slow(self) -> bool:
-        """An encoder takes more than a millisecond; a head takes as long as its features."""
-        return self.encoder is not None or self.question_.slow
-
     def _fit(self, data: RoutingData, progress: Progress) -> None:
         pairs = Pairs.of(data)
         if not len(pairs):
@@ -125,7 +115,8 @@ class LearnedScorer(AnswerScorer):
         if self.encoder is None:
             self._fit_head(pairs.part(~held), progress)
         else:
-            happened = self._fit_encoder(self.encoder, pairs, np.flatnonzero(held).tolist(), progress)
+            texts = list(zip(pairs.prompts, pairs.answers, strict=True))
+            happened = self._fit_encoder(texts, pairs.quality[:, None], np.flatnonzero(held).tolist(), progress)
         if held.any():
             progress("calibrating", 1.0)
             self._calibrate(pairs.part(held))
@@ -133,74 +124,32 @@ class LearnedScorer(AnswerScorer):
 
     def _fit_head(self, pairs: Pairs, progress: Progress) -> None:
         progress("features", 0.0)
-        self.question_, self.answer_ = (self._unfitted_features() for _ in _BLOCKS)
-        self.question_.fit(list(dict.fromkeys(pairs.prompts)))
-        self.answer_.fit(pairs.answers)
+        self._learn_features(list(dict.fromkeys(pairs.prompts)), pairs.answers)
         rows, quality = self._rows(pairs.prompts, pairs.answers), pairs.quality[:, None]
         self.head_ = ProbabilityHead().fit(rows, quality, self._head_settings(), progress, groups=pairs.text)
 
-    def _fit_encoder(self, source: str, pairs: Pairs, held: list[int], progress: Progress) -> dict[str, Any]:
-        settings = Tuning(
-            epochs=self.encoder_epochs,
-            batch_size=self.encoder_batch_size,
-            learning_rate=self.encoder_learning_rate,
-            weight_decay=0.01,
-            patience=self.encoder_patience,
-            seed=self.seed,
-        )
-        texts = list(zip(pairs.prompts, pairs.answers, strict=True))
-        self.reader_ = self._new_reader()
-        return self.reader_.fit(source, texts, pairs.quality[:, None], settings, progress, held=held)
-
     def _calibrate(self, pairs: Pairs) -> None:
         """Fit slope and offset to the answers as they were given."""
-        logits = np.repeat(self._logits(pairs.prompts, pairs.answers), pairs.count)
-        self.slope_, self.offset_ = fit_platt(logits, np.repeat(pairs.quality, pairs.count))
+        found = np.repeat(self._logits(pairs.prompts, pairs.answers), pairs.count)
+        self.slope_, self.offset_ = fit_platt(found, np.repeat(pairs.quality, pairs.count))
 
     def _score(self, prompts: Sequence[str], answers: Sequence[str]) -> NDArray[np.float32]:
-        logits = self._logits(prompts, answers) * self.slope_ + self.offset_
-        scores: NDArray[np.float32] = (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
+        calibrated = self._logits(prompts, answers) * self.slope_ + self.offset_
+        scores: NDArray[np.float32] = (0.5 * (1 + np.tanh(0.5 * calibrated))).astype(np.float32)
         return scores
 
     def _logits(self, prompts: Sequence[str], answers: Sequence[str]) -> NDArray[np.float64]:
-        """Logits (n,) before the calibration, no further from 0 than float32 can tell probabilities from 1."""
+        """Logits (n,) before the calibration."""
         if self.encoder is None:
-            raw = self.head_.predict(self._rows(prompts, answers))
-        else:
-            raw = self.reader_.predict(list(zip(prompts, answers, strict=True)))
-        probability = raw[:, 0].astype(np.float64)
-        with np.errstate(divide="ignore"):
-            logits = np.log(probability) - np.log1p(-probability)
-        clipped: NDArray[np.float64] = np.clip(logits, -_LARGEST_LOGIT, _LARGEST_LOGIT)
-        return clipped
+            return logits(self.head_.predict(self._rows(prompts, answers))[:, 0])
+        return logits(self.reader_.predict(list(zip(prompts, answers, strict=True)))[:, 0])
 
     def _rows(self, prompts: Sequence[str], answers: Sequence[str]) -> Rows:
         return beside(self.question_.transform(prompts), self.answer_.transform(answers))
 
-    def _unfitted_features(self) -> Features:
-        return make_features(self.features, seed=self.seed)
-
-    def _new_reader(self) -> Encoder:
-        return Encoder([Head("sigmoid", 1)], self.encoder_max_tokens)
-
-    def _head_settings(self) -> HeadSettings:
-        return HeadSettings(
-            kind=self.head,
-            hidden=self.hidden,
-            max_epochs=self.max_epochs,
-            C=self.C,
-            folds=self.folds,
-            seed=self.seed,
-        )
-
     def state(self) -> RouterState:
         """What was learned, for saving."""
-        calibration = {"method": "platt", "slope": self.slope_, "offset": self.offset_}
-        if self.encoder is not None:
-            return RouterState(self.reader_.settings(), calibration, self.reader_.tensors())
-        blocks = zip(_BLOCKS, (self.question_, self.answer_), strict=True)
-        tensors = {f"{block}.{name}": held for block, one in blocks for name, held in one.tensors().items()}
-        return RouterState(self.question_.settings(), calibration, {**tensors, **self.head_.tensors()})
+        return self._state({"method": "platt", "slope": self.slope_, "offset": self.offset_})
 
     def restore(self, state: RouterState) -> None:
         """Take what `state` gave.
@@ -209,14 +158,4 @@ class LearnedScorer(AnswerScorer):
             ArtifactError: something is missing, or of the wrong type or shape.
         """
         self.slope_, self.offset_ = state.number("slope"), state.number("offset")
-        if self.encoder is not None:
-            self.reader_ = self._new_reader().restore(state.features, state.tensors)
-            return
-        self.question_, self.answer_ = (
-            self._unfitted_features().restore(
-                {name.removeprefix(f"{block}."): held for name, held in state.tensors.items() if name.startswith(block)}
-            )
-            for block in _BLOCKS
-        )
-        n_features = self.question_.n_features_ + self.answer_.n_features_
-        self.head_ = ProbabilityHead().restore(state.tensors, n_features, 1)
+        super().restore(state)

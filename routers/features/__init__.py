@@ -3,7 +3,7 @@
 from routers.features.base import Features, Tensors, clip_text
 from routers.features.endpoint import ALLOWED_ENDPOINTS, EndpointFeatures
 from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
-from routers.features.rows import FloatArray, Rows, SparseRows, as_matrix, beside
+from routers.features.rows import FloatArray, Rows, SparseRows, as_matrix, beside, minus
 from routers.features.sentence import SentenceFeatures, encoder_fingerprint, find_encoder
 from routers.features.side import SideFeatures, WithSide
 from routers.features.svd import (
@@ -41,6 +41,7 @@ __all__ = [
     "find_encoder",
     "list_features",
     "make_features",
+    "minus",
     "right_singular_vectors",
     "unit_rows",
 ]

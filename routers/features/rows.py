@@ -20,6 +20,7 @@ __all__ = [
     "SparseRows",
     "as_matrix",
     "beside",
+    "minus",
     "side_by_side",
     "stacked",
 ]
@@ -114,17 +115,35 @@ def as_matrix(rows: Rows) -> Any:
 
 def beside(first: Rows, second: Rows) -> Rows:
     """The features of both, (n, n_first + n_second), of the same n prompts; sparse unless both are dense."""
-    if not isinstance(first, SparseRows):
-        if not isinstance(second, SparseRows):
-            return np.concatenate([first, second], axis=1)
-        nothing = SparseRows(np.zeros(len(first) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), 0)
-        first = side_by_side(nothing, first)
+    if not isinstance(first, SparseRows) and not isinstance(second, SparseRows):
+        return np.concatenate([first, second], axis=1)
+    first = _sparse(first)
     if not isinstance(second, SparseRows):
         return side_by_side(first, second)
     before = np.repeat(first.starts[1:], np.diff(second.starts))
     columns = np.insert(first.columns, before, second.columns + first.n_columns)
     values = np.insert(first.values, before, second.values)
     return SparseRows(first.starts + second.starts, columns, values, first.n_columns + second.n_columns)
+
+
+def minus(first: Rows, second: Rows) -> Rows:
+    """The difference of two features of the same n columns and rows; sparse unless both are dense."""
+    if not isinstance(first, SparseRows) and not isinstance(second, SparseRows):
+        return first - second
+    first, second = _sparse(first), _sparse(second)
+    width = first.n_columns
+    places = [rows.row_of_values() * width + rows.columns for rows in (first, second)]
+    there, place = np.unique(np.concatenate(places), return_inverse=True)
+    summed = np.bincount(place, np.concatenate([first.values, -second.values]), minlength=len(there))
+    starts = np.searchsorted(there, np.arange(len(first) + 1) * width)
+    return SparseRows(starts, there % max(width, 1), summed.astype(np.float32), width)
+
+
+def _sparse(rows: Rows) -> SparseRows:
+    if isinstance(rows, SparseRows):
+        return rows
+    nothing = SparseRows(np.zeros(len(rows) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), 0)
+    return side_by_side(nothing, rows)
 
 
 def side_by_side(rows: SparseRows, dense: FloatArray) -> SparseRows:

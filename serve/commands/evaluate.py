@@ -26,7 +26,7 @@ from routers import (
     make_judge,
     make_router,
 )
-from routers.answers import JUDGE_FILES
+from routers.answers import JUDGE_FILES, parse_arms, replay_arm
 from routers.clustered import ClusteringRouter
 from routers.evaluation import (
     Exam,
@@ -46,6 +46,7 @@ from routers.evaluation import (
     rows_of,
     two_experts,
 )
+from serve.commands.arms import ArmOption, BlendOption, DrawsOption, RankerOption, data_with_arms, ranker_for
 from serve.commands.evaluate_tables import show
 from serve.reporting import Scene, write_report
 
@@ -87,6 +88,10 @@ def evaluate(
         list[str] | None, typer.Option(help="With --hold-out-domain: only this domain; may be repeated.")
     ] = None,
     experts: Annotated[str | None, typer.Option(help="Experts to choose from, separated by commas; else all.")] = None,
+    arm: ArmOption = None,
+    blend: BlendOption = None,
+    ranker: RankerOption = None,
+    draws: DrawsOption = 10,
     small: Annotated[str | None, typer.Option(help="Expert where PGR is 0 [default: the cheapest].")] = None,
     large: Annotated[
         str | None, typer.Option(help="Expert where PGR is 1 [default: of two the other, of more the best].")
@@ -94,21 +99,20 @@ def evaluate(
     resamples: Annotated[int, typer.Option(min=2, help="Bootstrap resamples of the prompts.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write everything to this file.")] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Also write a page with tables and plots, and the plots as PNG, to this folder.")
-    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write a page with tables and plots to this folder.")] = None,
 ) -> None:
     """Judge routers and plans with the field's metrics, beside what needs none: docs/evaluation.md has the figures."""
-    if len(routers_and_data) < 2:
+    if len(routers_and_data) < (1 if blend else 2):
         raise ParameterError("Name at least one router, and the data after it: `pointsman routers` lists the names.")
     specs = _specs(routers_and_data[:-1], seed)
-    data = RoutingData.read(routers_and_data[-1])
-    if experts is not None:
-        data = data.select(expert.strip() for expert in experts.split(","))
-    pair = two_experts(data, small, large)
-    plan = _plan(data, folds, train_split, test_split, domain, hold_out=hold_out_domain)
+    judge_of_arms = ranker_for([*(arm or []), *(blend or [])], ranker)
     with _progress() as bar:
+        told = _report(bar, bar.add_task("arms", total=1.0, visible=bool(arm)), "arms")
+        data = data_with_arms(routers_and_data[-1], arm, judge_of_arms, draws, experts, told)
+        pair = two_experts(data, small, large)
+        plan = _plan(data, folds, train_split, test_split, domain, hold_out=hold_out_domain)
         judged, predictions, runs, notes = _predictions(specs, data, plan, pair, bar)
+        runs |= _blends(blend or [], judged, judge_of_arms, draws, bar)
         exam = Exam.of(judged, *pair)
         judgement = _measured(exam, predictions, runs, resamples, seed, bar)
     notes = [*_notes(judgement, plan, specs), *_plan_notes(judgement, runs), *notes]
@@ -243,6 +247,19 @@ def _predictions(
             predictions[spec.text] = predict_unseen(_maker(spec, pair), data, plan, report)
         bar.update(task, description=escape(spec.text), completed=1.0)
     return judged, predictions, runs, [note for note in notes if note is not None]
+
+
+def _blends(
+    texts: list[str], judged: RoutingData, judge: AnswerJudge | None, draws: int, bar: Progress
+) -> dict[str, PlanRun]:
+    """What each blend would have done with the judged prompts."""
+    runs = {}
+    for name, asks in parse_arms(texts).items():
+        task = bar.add_task(escape(name), total=1.0)
+        if judge is not None:
+            told = _report(bar, task, name)
+            runs[name] = PlanRun(replay_arm(judged, name, asks, judge, draws=draws, progress=told))
+    return runs
 
 
 def _plan_maker(spec: _Spec) -> Callable[[], AnswerJudge]:

@@ -31,6 +31,7 @@ from routers import (
 )
 from routers.answers import JUDGE_FILES
 from routers.artifact import check_place
+from serve.commands.arms import ArmOption, DrawsOption, RankerOption, data_with_arms, ranker_for
 from serve.commands.train_judge import learn_judge, show_judge
 
 __all__ = ["train"]
@@ -57,9 +58,10 @@ def train(
         list[str] | None,
         typer.Option(help="A parameter as key=value, the value as JSON or text; may be repeated."),
     ] = None,
-    experts: Annotated[
-        str | None, typer.Option(help="Experts to learn, separated by commas; all of the data otherwise.")
-    ] = None,
+    experts: Annotated[str | None, typer.Option(help="Experts to learn, separated by commas; else all.")] = None,
+    arm: ArmOption = None,
+    ranker: RankerOption = None,
+    draws: DrawsOption = 10,
     adapt_from: Annotated[
         Path | None, typer.Option(help="A trained router to go on from, instead of starting anew.")
     ] = None,
@@ -68,47 +70,39 @@ def train(
         typer.Option(help="Expert of the data that the --adapt-from router takes in, the others staying as they are."),
     ] = None,
     train_split: Annotated[str, typer.Option(help="Split to learn from.")] = "train",
-    calibration_split: Annotated[
-        str, typer.Option(help="Split to choose the threshold and to report on.")
-    ] = "calibration",
-    max_drop: Annotated[
-        float, typer.Option(min=0, max=1, help="Relative loss of quality the threshold may cost.")
-    ] = 0.01,
+    calibration_split: Annotated[str, typer.Option(help="Split for the threshold and to report on.")] = "calibration",
+    max_drop: Annotated[float, typer.Option(min=0, max=1, help="Relative loss that the threshold may cost.")] = 0.01,
     confidence: Annotated[float, typer.Option(help="Confidence, between 0 and 1, that it does not cost more.")] = 0.95,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the training summary as JSON.")] = False,
 ) -> None:
     """Train a router and choose its threshold, or a plan or judge of answers, and save it."""
     name, data = _name_and_data(name_and_data, adapt_from)
+    judge_of_arms, splits = ranker_for(arm or [], ranker), (train_split, calibration_split)
     parameters = _parameters(param or [], seed)
     if name in {info.name for info in list_judges()}:
         if adapt_from is not None or add_expert:
             raise ParameterError(f"A {name!r} is always trained anew: leave --adapt-from and --add-expert out.")
         JUDGE_FILES.check_place(out)
         make_judge(name, **parameters)
-        training, calibration = _parts(data, experts, train_split, calibration_split)
         with _progress() as bar:
-            judge = learn_judge(name, parameters, training, calibration, out, _reporter(bar))
+            report = _reporter(bar)
+            rows = data_with_arms(data, arm, judge_of_arms, draws, experts, report)
+            training, calibration = map(rows.subset, splits)
+            judge = learn_judge(name, parameters, training, calibration, out, report)
         _say(judge, out, lambda: show_judge(judge, out), as_json=as_json)
         return
     check_place(out)
     router = _start(name, parameters, adapt_from, experts)
-    training, calibration = _parts(data, experts, train_split, calibration_split)
     with _progress() as bar:
         report = _reporter(bar)
+        rows = data_with_arms(data, arm, judge_of_arms, draws, experts, report)
+        training, calibration = map(rows.subset, splits)
         _learn(router, training, report, adapt=adapt_from is not None, new_experts=add_expert or [])
         report("calibration", 1.0)
         _calibrate(router, calibration, max_drop, confidence)
     save_router(router, out)
     _say(router, out, lambda: _show(router, out), as_json=as_json)
-
-
-def _parts(data: Path, experts: str | None, *splits: str) -> list[RoutingData]:
-    """The splits of the data, with the named experts only."""
-    rows = RoutingData.read(data)
-    if experts is not None:
-        rows = rows.select(expert.strip() for expert in experts.split(","))
-    return [rows.subset(split) for split in splits]
 
 
 def _reporter(bar: Progress) -> Callable[[str, float], None]:

@@ -41,6 +41,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"features": "tfidf-svd:32", "side": ["domain"]},
     ],
     "hybrid-trans": [{}, {"head": "mlp", "max_epochs": 15}],
+    "best-route": [
+        {"reference": "large", "max_drop": 0.05, "folds": 2},
+        {"reference": "large", "threshold": 0.7, "head": "mlp", "max_epochs": 15, "features": "tfidf-svd:32"},
+    ],
     "cluster": [{"n_clusters": 2, "fallback": "large"}, {"fallback": "large", "max_drop": 0.1}],
     "cluster-score": [{}, {"n_clusters": 2, "top": 1, "alpha": 0.8, "shrinkage": 0.0}],
     "ensemble": [

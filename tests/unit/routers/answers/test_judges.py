@@ -36,6 +36,12 @@ ENCODER: dict[str, Any] = {
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "frugal": [{}, {"budget": 0.6, "max_experts": 2, **ENCODER}],
     "answer-scorer": [{}, {"head": "mlp", "max_epochs": 15, "features": "tfidf-svd:32"}, ENCODER],
+    "pair-ranker": [
+        {"max_epochs": 10},
+        {"inference": "bubble", "head": "linear"},
+        {"aggregation": "max-wins", "features": "tfidf-svd:32"},
+        ENCODER,
+    ],
 }
 CASES = [
     pytest.param(info.name, parameters, id=f"{info.name}-{number}")
@@ -141,8 +147,16 @@ def test_saved_and_loaded_it_ranks_the_same(trained: AnswerJudge, answered_later
 
 
 def test_better_than_chance_on_questions_it_has_not_seen(trained: AnswerJudge, answered_later: RoutingData) -> None:
-    good = np.concatenate([group["quality"] for _, group in _different(answered_later)])
-    assert roc_auc_score(good > 0.5, ranked(trained, answered_later)) > 0.8
+    """The answers that it would give are better than answers taken blindly."""
+    groups = [group for _, group in _different(answered_later)]
+    scores = trained.rank([g["prompt"].iloc[0] for g in groups], [g["response"].tolist() for g in groups])
+    picked = [group["quality"].iloc[int(score.argmax())] for group, score in zip(groups, scores, strict=True)]
+    blind = np.mean([group["quality"].mean() for group in groups])
+    most = np.mean([group["quality"].max() for group in groups])
+    assert np.mean(picked) - blind > 0.6 * (most - blind)
+    if isinstance(trained, AnswerScorer):
+        good = np.concatenate([group["quality"] for group in groups])
+        assert roc_auc_score(good > 0.5, np.concatenate(scores)) > 0.8
 
 
 def _different(data: RoutingData) -> Any:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from routers.features.rows import SparseRows, as_matrix, beside, side_by_side, stacked
+from routers.features.rows import SparseRows, as_matrix, beside, minus, side_by_side, stacked
 
 DENSE = np.array([[1, 0, 2, 0], [0, 0, 0, 0], [0, 3, 0, 4]], dtype=np.float32)
 
@@ -52,3 +52,11 @@ def test_rows_of_any_kind_beside_each_other(n: int) -> None:
         (DENSE[:n], sparse(more)),
     ):
         np.testing.assert_array_equal(as_matrix(beside(first, second)).toarray(), expected)
+
+
+@pytest.mark.parametrize("n", [3, 1, 0])
+def test_differences_of_rows_of_any_kind(n: int) -> None:
+    first, second = DENSE[:n], np.array([[1, 5, 0, 0], [0, 0, 0, 7], [0, 3, 0, 1]], dtype=np.float32)[:n]
+    np.testing.assert_array_equal(minus(first, second), first - second)
+    for one, other in ((sparse(first), sparse(second)), (first, sparse(second)), (sparse(first), second)):
+        np.testing.assert_array_equal(as_matrix(minus(one, other)).toarray(), first - second)
