@@ -20,8 +20,8 @@ _SETS = {"routellm-mmlu": ("MMLU", 0.72), "routellm-gsm8k": ("GSM8K", 0.66), "ro
 _COLUMNS = ("router", "CPT(50 %)", "CPT(80 %)", "APGR [95 %]")
 _CAUSE = {
     "routellm-mmlu": "What a subject tells of prompts that were not learned from is the row of the domain alone; the "
-    "domain oracle is above it because it knows the judged labels. Words and embeddings tell little more within a "
-    "subject, where which of the two experts knows a single fact, or guessed right among four answers, is mostly chance.",
+    "domain oracle is above it because it knows the judged labels. Words and embeddings add little within a subject, "
+    "where it is mostly chance which of the two experts knows a single fact, or guessed right among four answers.",
     "routellm-gsm8k": "There are about 1,050 prompts to learn from, all of one kind. Noise alone does not forbid more: "
     "who knows one measurement of the small expert is far better by another one (see label noise).",
 }
@@ -37,10 +37,10 @@ def routellm(study: Study, entries: Sequence[Entry] = TWO_EXPERTS) -> Section:
         f"four fifths of the same set and judged on the rest ({study.protocol}), so they know what the set is about; "
         f"RouteLLM's published routers do not: they were trained on {ROUTELLM_TRAINING}. The two are not the same "
         "task, and ours is the easier one. CPT is in % of calls to GPT-4: less is better.",
-        "Members of the ensembles are `linear`, `forest` and `poly-knn`; with MiniLM the last one compares embeddings of "
-        "all-MiniLM-L6-v2 instead of words. Routers with the domain are told each prompt's subject beside the text, as a "
-        "request can (`routing.side`). Tried as well, and no better by more than chance: runs of characters, words "
-        "without shapes and counts, a line on embeddings, more members, and weights from a stack instead of the mean.",
+        "Members of the ensembles are `linear`, `forest` and `poly-knn`; with MiniLM the last one compares embeddings "
+        "of all-MiniLM-L6-v2 instead of words. Routers with the domain are told each prompt's subject beside the text, "
+        "as a request can do it (`routing.side`). Tried as well, and no better by more than chance: runs of "
+        "characters, words without shapes and counts, a line on embeddings, more members, and weights from a stack.",
     )
     for place, (source, (title, aim)) in enumerate(_SETS.items()):
         data = study.load(source, "contaminated")
