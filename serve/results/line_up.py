@@ -56,7 +56,6 @@ _KNOW_DOMAIN = [{"name": "linear", "side": ["domain"]}, {"name": "forest", "side
 _STACKED = {"members": [*_READERS, {"name": "length"}]}
 
 TWO_EXPERTS = (
-    Entry("ensemble (mean)", "ensemble", _MEAN),
     Entry("ensemble (mean), MiniLM", "ensemble", {**_MEAN, "members": _READERS}),
     Entry("ensemble (mean), MiniLM, domain", "ensemble", {**_MEAN, "members": _KNOW_DOMAIN}, reads_domain=True),
     Entry("ensemble (stack), MiniLM, length", "ensemble", _STACKED, most_prompts=5000),
