@@ -52,7 +52,7 @@ def test_a_table_without_a_limit_leaves_the_threshold(saved: Path, data_file: Pa
 def test_share_and_cost(saved: Path, data_file: Path) -> None:
     assert run(saved, data_file, "--max-large", 0.6, "--split", "all").exit_code == 0
     assert run(saved, data_file, "--max-cost", 700, "--split", "all").exit_code == 0
-    assert [promise.kind for promise in promises_of(load_router(saved))] == ["max_large", "max_cost"]
+    assert [promise.kind for promise in promises_of(load_router(saved))] == ["max_drop", "max_large", "max_cost"]
 
 
 def test_refusals_save_nothing(saved: Path, data_file: Path) -> None:
