@@ -5,7 +5,7 @@ from routers.artifact import load_router, save_router
 from routers.base import Prediction, Router, TwoModelRouter
 from routers.data import RoutingData
 from routers.errors import ArtifactError, DataError, FeatureError, NotFittedError, ParameterError, PointsmanError
-from routers.evaluation.outcomes import Outcome, ThresholdPoint, choose_threshold, evaluate, sweep_thresholds
+from routers.evaluation.outcomes import Outcome, evaluate
 from routers.features import ClusterFeatures, TfidfFeatures, TfidfSvdFeatures, list_features, make_features
 from routers.learning.balanced import BalancedKMeans
 from routers.outline import Outline
@@ -37,11 +37,9 @@ __all__ = [
     "RoutingData",
     "TfidfFeatures",
     "TfidfSvdFeatures",
-    "ThresholdPoint",
     "TwoModelRouter",
     "check_policy",
     "choose",
-    "choose_threshold",
     "conversation_side",
     "conversation_text",
     "decide",
@@ -57,6 +55,5 @@ __all__ = [
     "prompt_text",
     "save_judge",
     "save_router",
-    "sweep_thresholds",
     "without_router",
 ]

@@ -1,8 +1,7 @@
-"""How good and how dear a router's choices are on labelled prompts, and which threshold to ship."""
+"""How good and how dear a router's choices are on labelled prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,9 @@ from routers.policy import Policy, check_policy, choose
 if TYPE_CHECKING:
     from routers.data import RoutingData
 
-__all__ = ["Outcome", "ThresholdPoint", "choose_threshold", "evaluate", "sweep_thresholds"]
+__all__ = ["Outcome", "evaluate"]
 
 FloatArray = NDArray[np.float64]
-
-_MOST_THRESHOLDS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +41,6 @@ class Outcome:
     quality_drop: float
     cost_advantage: float
     shares: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdPoint:
-    """What one threshold of a two-model router did on labelled prompts.
-
-    Attributes:
-        threshold: prompts with at least this score went to the large expert.
-        quality: mean quality.
-        cost: mean cost of an answer.
-        quality_drop: relative loss of quality against all-large.
-        quality_drop_bound: one-sided upper confidence bound of that loss, from a bootstrap over prompts.
-        cost_advantage: share of prompts kept off the large expert.
-    """
-
-    threshold: float
-    quality: float
-    cost: float
-    quality_drop: float
-    quality_drop_bound: float
-    cost_advantage: float
 
 
 def evaluate(
@@ -107,55 +83,6 @@ def evaluate(
     )
 
 
-def sweep_thresholds(
-    router: TwoModelRouter,
-    data: RoutingData,
-    *,
-    confidence: float = 0.95,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> list[ThresholdPoint]:
-    """What thresholds from 0 (all to the large expert) to 1 would do, at most about 200, rising.
-
-    Raises:
-        DataError: an answer is missing.
-        ParameterError: the confidence or the number of resamples is out of range.
-    """
-    if not 0 < confidence < 1 or n_resamples < 1:
-        raise ParameterError("Bounds need a confidence between 0 and 1, and at least 1 resample.")
-    quality, cost = _labels(router, data)
-    score = router.predict_large_needed(_inputs(router, data))
-    steps = np.quantile(score, np.linspace(0, 1, _MOST_THRESHOLDS))
-    thresholds = np.unique(np.round([0.0, *steps, 1.0], 4))
-    to_large = score[:, None] >= thresholds
-    routed = np.where(to_large, quality[:, 1:], quality[:, :1])
-    paid = np.where(to_large, cost[:, 1:], cost[:, :1])
-    bound = np.quantile(_resampled_drops(routed, quality[:, 1], n_resamples, seed), confidence, axis=0)
-    drop = _drop(routed.mean(axis=0), quality[:, 1].mean())
-    columns = (thresholds, routed.mean(axis=0), paid.mean(axis=0), drop, bound, 1 - to_large.mean(axis=0))
-    return [ThresholdPoint(*map(float, point)) for point in zip(*columns, strict=True)]
-
-
-def choose_threshold(points: Sequence[ThresholdPoint], max_drop: float = 0.01) -> ThresholdPoint:
-    """The point with the largest cost advantage whose quality drop stays within `max_drop` even at its bound.
-
-    Hybrid LLM takes the drop itself and overshoots on new prompts; the bound is the margin against that.
-
-    Args:
-        points: what `sweep_thresholds` gave. Its first, threshold 0, sends everything to the large expert and
-            so
-            always qualifies.
-        max_drop: relative loss of quality allowed, >= 0.
-
-    Raises:
-        ParameterError: no point qualifies.
-    """
-    within = [point for point in points if point.quality_drop_bound <= max_drop]
-    if not within:
-        raise ParameterError(f"No threshold keeps the quality drop within {max_drop:g}: allow 0 or more.")
-    return max(within, key=lambda point: (point.cost_advantage, -point.threshold))
-
-
 def _inputs(router: Router, data: RoutingData) -> list[str]:
     """The prompts, with the side information that the router reads."""
     return data.inputs(getattr(router, "side", None))
@@ -172,14 +99,3 @@ def _labels(router: Router, data: RoutingData) -> tuple[FloatArray, FloatArray]:
 def _drop(quality: FloatArray, reference: FloatArray) -> FloatArray:
     drop: FloatArray = (reference - quality) / np.maximum(reference, np.finfo(float).tiny)
     return drop
-
-
-def _resampled_drops(routed: FloatArray, large: FloatArray, n_resamples: int, seed: int) -> FloatArray:
-    """Quality drops in bootstrap resamples of the prompts, (n_resamples, n_thresholds)."""
-    rng = np.random.default_rng(seed)
-    n = len(large)
-    drops = np.empty((n_resamples, routed.shape[1]))
-    for i in range(n_resamples):
-        times = np.bincount(rng.integers(n, size=n), minlength=n)
-        drops[i] = _drop(times @ routed / n, times @ large / n)
-    return drops

@@ -4,7 +4,7 @@ from routers.features.base import Features, Tensors, clip_text
 from routers.features.endpoint import ALLOWED_ENDPOINTS, EndpointFeatures
 from routers.features.registry import FeatureSpec, SideColumns, list_features, make_features
 from routers.features.rows import FloatArray, Rows, SparseRows, as_matrix, beside, minus
-from routers.features.sentence import SentenceFeatures, encoder_fingerprint, find_encoder
+from routers.features.sentence import SentenceFeatures, encoder_fingerprint, find_encoder, kept_embeddings
 from routers.features.side import SideFeatures, WithSide
 from routers.features.svd import (
     ClusterFeatures,
@@ -39,6 +39,7 @@ __all__ = [
     "clip_text",
     "encoder_fingerprint",
     "find_encoder",
+    "kept_embeddings",
     "list_features",
     "make_features",
     "minus",

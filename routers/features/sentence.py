@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -20,7 +22,7 @@ from routers.features.base import Features, Tensors, clip_text
 from routers.features.rows import FloatArray
 from routers.features.tensors import checked_tensor
 
-__all__ = ["SentenceFeatures", "encoder_fingerprint", "find_encoder"]
+__all__ = ["SentenceFeatures", "encoder_fingerprint", "find_encoder", "kept_embeddings"]
 
 _PACKAGE = "package:"
 _MODULES = {"Dense", "Dropout", "LayerNorm", "Normalize", "Pooling", "StaticEmbedding", "Transformer"}
@@ -95,7 +97,13 @@ class SentenceFeatures(Features):
         if not hasattr(self, "_encoder"):
             raise NotFittedError("These SentenceFeatures have no encoder yet: call fit first.")
         read = [self.prefix + _encodable(clip_text(text, self.max_chars)) for text in texts]
-        return self._encoder.encode(read, self.batch_size)
+        kept = _EMBEDDINGS.get()
+        if kept is None or not read:
+            return self._encoder.encode(read, self.batch_size)
+        known = kept.setdefault(self._encoder, {})
+        new = [text for text in dict.fromkeys(read) if text not in known]
+        known.update(zip(new, self._encoder.encode(new, self.batch_size), strict=True))
+        return np.stack([known[text] for text in read])
 
     def tensors(self) -> Tensors:
         """The fingerprint of the encoder and its dimensions, for saving."""
@@ -127,6 +135,22 @@ class SentenceFeatures(Features):
                 f"{width}: train the router again."
             )
         return self
+
+
+@contextmanager
+def kept_embeddings() -> Iterator[None]:
+    """Within, an encoder reads each text once: for trainings that ask for the same texts again and again.
+
+    Nested, the outermost one counts, at whose end everything is forgotten.
+    """
+    if _EMBEDDINGS.get() is not None:
+        yield
+        return
+    token = _EMBEDDINGS.set({})
+    try:
+        yield
+    finally:
+        _EMBEDDINGS.reset(token)
 
 
 def find_encoder(model: str) -> Path:
@@ -210,6 +234,9 @@ class _Encoder:
             self._model.encode(texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False),
             dtype=np.float32,
         )
+
+
+_EMBEDDINGS: ContextVar[dict[_Encoder, dict[str, FloatArray]] | None] = ContextVar("embeddings", default=None)
 
 
 @lru_cache(maxsize=_ENCODERS_KEPT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from routers.base import Prediction, Progress, Router, RouterState, TwoModelRouter
-from routers.errors import ArtifactError, ParameterError
-from routers.learning.heads import HeadSettings, ProbabilityHead
+from routers.errors import ArtifactError, DataError, ParameterError
+from routers.learning.heads import ProbabilityHead
+from routers.learning.stacking import equal_weights, stacked
 from routers.methods.members import (
     CompositeRouter,
     MemberSpec,
@@ -24,6 +26,7 @@ from routers.methods.members import (
     restore_members,
     share_of,
 )
+from routers.prompt import side_of
 
 if TYPE_CHECKING:
     from routers.data import RoutingData
@@ -47,10 +50,11 @@ class CombiningRouter(CompositeRouter):
     Members predict `n_outputs` numbers in [0, 1] each, NaN where a member knows nothing of it.
 
     "mean" is their weighted mean. "stack" is stacked generalization (Wolpert, Neural Networks 5, 1992): every
-    training prompt is predicted by members that were trained without it, and a logistic regression of the labels on
-    the logits of these predictions is learned, as Ting and Witten (JAIR 10, 1999) do it with class probabilities; with
-    an L2 penalty in place of their constraint to weights above 0. Prompts of the same text fall in the same fold.
-    The members that are kept learn from all prompts.
+    training prompt is predicted by members that were trained without it, and each output becomes a logistic regression
+    on the logits of what the members predict of this output, with weights of at least 0 that start from the mean
+    (`stacked`). Prompts of the same text fall in the same fold, and with `group` prompts that have the same value of
+    this side information do: then members are judged on groups that they have not seen, and those get weight that
+    carry over to others. The members that are kept learn from all prompts.
 
     Confidence is 1 - 2 s, s being the standard deviation of the members' predictions of what decides.
     """
@@ -60,6 +64,7 @@ class CombiningRouter(CompositeRouter):
     weights: list[float] | None
     C: float
     folds: int
+    group: str | None
     seed: int
 
     defaults: ClassVar[tuple[str, ...]]
@@ -106,8 +111,7 @@ class CombiningRouter(CompositeRouter):
         scores = None
         if fold is not None:
             held_out = self._held_out(data, fold, self._trained, share_of(progress, end, 1.0))
-            # No folds: the regression on held-out predictions is their calibration already.
-            self.stacker_ = ProbabilityHead().fit(held_out, self._targets(data), self._settings(0), _to_nobody)
+            self.stacker_ = stacked(held_out, self._targets(data), equal_weights(self._reads()), self.C)
             scores = self.stacker_.predict(held_out)
         self._set_threshold(data, scores)
         self.summary_ = {"members": [member.name for member in self.members_], "stacked": fold is not None}
@@ -119,20 +123,27 @@ class CombiningRouter(CompositeRouter):
     def _adapt(self, data: RoutingData, progress: Progress) -> None:
         """Every member adapts, and a stack to what members that adapted without a prompt say of it, as in training.
 
-        Its weights are held near the old ones, as `ProbabilityHead.adapt` says; they stay where the new prompts have
-        fewer than 20 different texts.
+        Its weights are held near the old ones, and those of 0 stay 0; all stay where the new prompts have fewer than
+        20 different texts, or of `group` fewer than two values.
         """
         fold = None if self.stacker_ is None else self._folds(data)
         start = 0.0
         if self.stacker_ is not None and fold is not None:
             start = 1 - 1 / (int(fold.max()) + 2)
             held_out = self._held_out(data, fold, self._adapted_copies, share_of(progress, 0.0, start))
-            self.stacker_.adapt(held_out, self._targets(data), self._settings(self.folds), _to_nobody)
+            self.stacker_ = stacked(held_out, self._targets(data), self.stacker_.layers, self.C)
         self._adapt_all(self.members_, data, share_of(progress, start, 1.0))
         progress("members", 1.0)
 
     def _folds(self, data: RoutingData) -> NDArray[np.int64] | None:
-        return _folds_by_text(data.texts, self.folds, self.seed) if self.method == "stack" else None
+        if self.method != "stack":
+            return None
+        if self.group is None:
+            return _folds_by_text(data.texts, self.folds, self.seed)
+        groups = [side_of(prompt).get(self.group) for prompt in data.inputs([self.group])]
+        if all(value is None for value in groups):
+            raise DataError(f"No prompt of the data has the side information {self.group!r}: leave 'group' out.")
+        return _folds_by_group(data.texts, groups, self.folds)
 
     def _held_out(
         self,
@@ -191,6 +202,12 @@ class CombiningRouter(CompositeRouter):
         logits: FloatArray = np.log(kept / (1 - kept)).astype(np.float32)
         return logits
 
+    def _reads(self) -> NDArray[np.bool_]:
+        """Which inputs of the stack each output reads, (n_inputs, n_outputs): the members' predictions of itself."""
+        output = np.nonzero(self.known_)[1]
+        reads: NDArray[np.bool_] = output[:, None] == np.arange(self.known_.shape[1])
+        return reads
+
     def _check_coverage(self) -> None:
         """Learn which members say something of which output, and see whether together they know all experts."""
         nothing = [Prediction(np.zeros((1, len(m.experts_)), np.float32)) for m in self.members_]
@@ -202,9 +219,6 @@ class CombiningRouter(CompositeRouter):
 
     def _weights(self) -> FloatArray:
         return np.array(self.weights or [1.0] * len(self.member_specs()), dtype=np.float32)
-
-    def _settings(self, folds: int) -> HeadSettings:
-        return HeadSettings(kind="linear", C=self.C, folds=folds, seed=self.seed)
 
     def _unfitted(self) -> list[Router]:
         return [make_member(spec, {"seed": self.seed}) for spec in self.member_specs()]
@@ -298,5 +312,19 @@ def _folds_by_text(texts: Sequence[str], most_folds: int, seed: int) -> NDArray[
     return np.array([fold[number[text]] for text in texts], dtype=np.int64)
 
 
-def _to_nobody(doing: str, share: float) -> None:
-    """Steps that take no time to speak of are not reported."""
+def _folds_by_group(texts: Sequence[str], groups: Sequence[object], most_folds: int) -> NDArray[np.int64] | None:
+    """The fold of each text, (n_texts,), the same for equal groups, of about equal sizes; None where there are too few.
+
+    A text that is in several groups counts for the first of them, so that no text is in two folds.
+    """
+    first: dict[str, object] = {}
+    of = [first.setdefault(text, group) for text, group in zip(texts, groups, strict=True)]
+    sizes = Counter(of)
+    if len(first) < _FEWEST_TEXTS or len(sizes) < 2:
+        return None
+    filled = [0] * min(most_folds, len(sizes))
+    fold: dict[object, int] = {}
+    for group, size in sizes.most_common():
+        fold[group] = filled.index(min(filled))
+        filled[fold[group]] += size
+    return np.array([fold[group] for group in of], dtype=np.int64)

@@ -40,8 +40,9 @@ class EnsembleRouter(CombiningRouter, TwoModelRouter):
         label: what a stack learns: "gap" for (1 + q_L - q_S) / 2 of mean qualities, which sorts prompts by what the
             large expert gains, also counting where it loses, and is 0.5 where both are equally good; or "needed" for
             Pr[q_S < q_L] over pairs of samples, as `hybrid-prob` does.
-        C: inverse strength of the stack's L2 penalty.
+        C: inverse strength of the penalty that holds the stack near the mean.
         folds: parts of the data for held-out predictions.
+        group: side information, such as the domain, whose values are held out as a whole; None: any prompts are.
         seed: of the folds, and of members without their own.
 
     Attributes:
@@ -65,6 +66,7 @@ class EnsembleRouter(CombiningRouter, TwoModelRouter):
         label: Literal["needed", "gap"] = "gap",
         C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0,
         folds: Annotated[int, Field(ge=2, le=20)] = 5,
+        group: str | None = None,
         seed: Annotated[int, Field(ge=0, lt=2**32)] = 0,
     ) -> None:
         self.small = small
@@ -75,6 +77,7 @@ class EnsembleRouter(CombiningRouter, TwoModelRouter):
         self.label = label
         self.C = C
         self.folds = folds
+        self.group = group
         self.seed = seed
 
     def _check_member(self, member: Router, spec: MemberSpec, place: int) -> None:
@@ -131,8 +134,9 @@ class EnsembleNRouter(CombiningRouter):
         members: routers by name, with their parameters beside it; None: `linear`, `forest` and `poly-knn`.
         method: "mean" or "stack".
         weights: of the members in the mean; None: equal ones.
-        C: inverse strength of the stack's L2 penalty.
+        C: inverse strength of the penalty that holds the stack near the mean.
         folds: parts of the data for held-out predictions.
+        group: side information, such as the domain, whose values are held out as a whole; None: any prompts are.
         seed: of the folds, and of members without their own.
 
     Attributes:
@@ -153,6 +157,7 @@ class EnsembleNRouter(CombiningRouter):
         weights: Weights | None = None,
         C: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0,
         folds: Annotated[int, Field(ge=2, le=20)] = 5,
+        group: str | None = None,
         seed: Annotated[int, Field(ge=0, lt=2**32)] = 0,
     ) -> None:
         self.members = members
@@ -160,6 +165,7 @@ class EnsembleNRouter(CombiningRouter):
         self.weights = weights
         self.C = C
         self.folds = folds
+        self.group = group
         self.seed = seed
 
     def _check_member(self, member: Router, spec: MemberSpec, place: int) -> None:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from routers.base import Prediction, Progress, Router, RouterState, TwoModelRouter
+from routers.calibration import calibrate
 from routers.clustered import ClusteringRouter
 from routers.errors import ArtifactError, ParameterError
-from routers.evaluation.outcomes import choose_threshold, sweep_thresholds
 from routers.features import checked_tensor
 from routers.learning.labels import relaxed_labels
 from routers.methods.members import (
@@ -59,7 +59,7 @@ class HierarchicalRouter(CompositeRouter):
         threshold: score from which the large expert is chosen, in every cluster.
         max_drop: in place of a threshold: the relative loss of quality against the large expert that each cluster may
             have; its threshold is then chosen on 30 % of its prompts, by a router trained on the others
-            (`choose_threshold`).
+            as `pointsman calibrate` does it (`calibrate`), which with few prompts keeps to the large expert.
         min_prompts: fewest prompts that a cluster's router is trained on.
         seed: of what is held out, and of members without their own.
 
@@ -181,8 +181,8 @@ class HierarchicalRouter(CompositeRouter):
         out = np.array([held[number[text]] for text in data.texts])
         if trained and not out.all():
             member = self._unfitted_within(c).fit(prompts_at(data, np.flatnonzero(~out)))
-            points = sweep_thresholds(member, prompts_at(data, np.flatnonzero(out)), seed=self.seed)
-            return choose_threshold(points, max_drop).threshold
+            held_out = prompts_at(data, np.flatnonzero(out))
+            return calibrate(member, held_out, "max_drop", max_drop, even_if_useless=True).value
         quality = data.quality().mean(axis=0)
         small, large = quality[self.specialist_[c]], quality[self.experts_.index(self.fallback_)]
         return 1.0 if large - small <= max_drop * large and self.score_[c] < 1 else 0.0

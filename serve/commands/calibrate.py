@@ -59,7 +59,7 @@ def calibrate(
     run_study: Annotated[
         bool, typer.Option("--study", help="Promise nothing: print how often promises are kept over random halves.")
     ] = False,
-    splits: Annotated[int, typer.Option(min=1, help="With --study: random halves of the data.")] = 200,
+    splits: Annotated[int, typer.Option(min=1, help="With --study: random halves of the data.")] = 1000,
     experts: Annotated[str | None, typer.Option(help="With --study: experts, separated by commas; else all.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="With --study: seed of everything random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,

@@ -20,17 +20,18 @@ from routers import (
     Router,
     RoutingData,
     TwoModelRouter,
-    choose_threshold,
     evaluate,
     list_judges,
     load_router,
     make_judge,
     make_router,
     save_router,
-    sweep_thresholds,
 )
 from routers.answers import JUDGE_FILES
 from routers.artifact import check_place
+from routers.calibration import calibrate
+from routers.calibration.bounds import required_deviate
+from routers.promises import add_promise
 from serve.commands.arms import ArmOption, DrawsOption, RankerOption, data_with_arms, ranker_for
 from serve.commands.train_judge import learn_judge, show_judge
 
@@ -72,11 +73,12 @@ def train(
     train_split: Annotated[str, typer.Option(help="Split to learn from.")] = "train",
     calibration_split: Annotated[str, typer.Option(help="Split for the threshold and to report on.")] = "calibration",
     max_drop: Annotated[float, typer.Option(min=0, max=1, help="Relative loss that the threshold may cost.")] = 0.01,
-    confidence: Annotated[float, typer.Option(help="Confidence, between 0 and 1, that it does not cost more.")] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Confidence, from 0.5 on, that it does not cost more.")] = 0.95,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the training summary as JSON.")] = False,
 ) -> None:
     """Train a router and choose its threshold, or a plan or judge of answers, and save it."""
+    required_deviate(confidence, 1)
     name, data = _name_and_data(name_and_data, adapt_from)
     judge_of_arms, splits = ranker_for(arm or [], ranker), (train_split, calibration_split)
     parameters = _parameters(param or [], seed)
@@ -183,12 +185,21 @@ def _parameters(given: list[str], seed: int | None) -> dict[str, Any]:
 
 
 def _calibrate(router: Router, data: RoutingData, max_drop: float, confidence: float) -> None:
-    """Set the threshold of a two-model router, and note in its summary how it does on the data."""
+    """Let a two-model router promise the drop, with the threshold for it, and note in its summary how it does.
+
+    Where nothing can be promised all goes to the large expert: the training is not to be lost over it.
+    """
     noted: dict[str, Any] = {}
     if isinstance(router, TwoModelRouter):
-        point = choose_threshold(sweep_thresholds(router, data, confidence=confidence), max_drop)
-        router.threshold_ = point.threshold
-        noted = {"max_drop": max_drop, "confidence": confidence, **asdict(point)}
+        noted = {"max_drop": max_drop, "confidence": confidence, "threshold": 0.0}
+        try:
+            promise = calibrate(router, data, "max_drop", max_drop, confidence=confidence)
+        except ParameterError as refusal:
+            noted["refused"] = str(refusal)
+        else:
+            noted |= {"threshold": promise.value, "quality_drop_bound": promise.bound}
+            add_promise(router, promise)
+        router.threshold_ = noted["threshold"]
     router.summary_["calibration"] = {**noted, **asdict(evaluate(router, data))}
 
 
@@ -207,4 +218,8 @@ def _show(router: Router, out: Path) -> None:
     table.add_row("mean cost of an answer", f"{noted['cost']:.3g}")
     for expert, share in noted["shares"].items():
         table.add_row(f"to {escape(expert)}", f"{share:.1%}")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    if "refused" in noted:
+        told = f"Everything goes to {noted['reference']}. {noted['refused']}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from routers.errors import ParameterError, PointsmanError
+from routers.features import kept_embeddings
 from serve.results.page import PARTS, write_section
 from serve.results.study import FOLDS, Study
 
@@ -32,7 +33,7 @@ def results(
         for name in only or ():
             if name not in PARTS:
                 raise ParameterError(f"There is no part {name!r}: use one of {', '.join(PARTS)}.")
-        with Progress(*columns, console=console) as bar:
+        with Progress(*columns, console=console) as bar, kept_embeddings():
             for name in only or PARTS:
                 _run(name, Study(data, seed, resamples, judged_folds), out, bar)
     except PointsmanError as error:

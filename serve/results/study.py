@@ -102,10 +102,11 @@ class Study:
         pair: tuple[str, str] | None = None,
         told: Told | None = None,
     ) -> Scene:
-        """Routers trained for each fold and judged on its prompts."""
+        """Routers trained for each fold and judged on its prompts; those of the entries that fit the data."""
         two = pair or two_experts(data)
         told = told or self.told
         predictions: dict[str, Predictions] = {}
+        entries = [entry for entry in entries if entry.fits(data)]
         for place, entry in enumerate(entries):
             predictions[entry.label] = predict_unseen(
                 lambda entry=entry: entry.make(two, self.seed),  # type: ignore[misc]

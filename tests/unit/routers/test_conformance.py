@@ -65,7 +65,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {
             "first": {"name": "cluster-score", "n_clusters": 2},
             "within": {"name": "hybrid-trans", "folds": 2},
-            "max_drop": 0.05,
+            "max_drop": 0.3,
         },
     ],
     "linear": [{}, {"C": 0.3, "features": "tfidf-svd:32", "side": ["domain"]}],

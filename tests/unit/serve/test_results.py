@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from routers import RoutingData
-from routers.evaluation import by_fold
+from routers.evaluation import by_fold, rows_of
 from serve.results import learning as learning_module
 from serve.results.learning import learning
-from serve.results.line_up import FAST_N, FAST_TWO, HYBRID, N_EXPERTS, TWO_EXPERTS, Entry
+from serve.results.line_up import FAST_N, FAST_TWO, HELD_OUT, HYBRID, N_EXPERTS, TWO_EXPERTS, Entry
 from serve.results.page import PARTS, write_section
 from serve.results.pools import POOLS, pools
 from serve.results.published import HYBRID_DROPS, ROUTELLM
@@ -87,10 +87,22 @@ def study(folder: Path) -> Study:
 
 
 def test_every_router_of_the_line_up_can_be_made() -> None:
-    for entry in (*TWO_EXPERTS, *N_EXPERTS, *FAST_TWO, *FAST_N, *HYBRID):
+    for entry in (*TWO_EXPERTS, *N_EXPERTS, *FAST_TWO, *FAST_N, *HELD_OUT, *HYBRID):
         router = entry.make(("a", "b"), 7)
         assert getattr(router, "seed", 7) == 7
         assert getattr(router, "small", "a") == "a"
+
+
+def test_routers_take_part_where_they_fit(study: Study) -> None:
+    mmlu, gsm8k = (
+        study.load(name).select((MIXTRAL, "gpt-4-1106-preview")) for name in ("routellm-mmlu", "routellm-gsm8k")
+    )
+    told = Entry("told", "linear", {"side": ["domain"]}, reads_domain=True)
+    few = Entry("few", "length", most_prompts=59)
+    assert (told.fits(mmlu), told.fits(gsm8k)) == (True, False)
+    assert (few.fits(mmlu), few.fits(rows_of(mmlu, np.arange(59)))) == (False, True)
+    scene = study.judged(gsm8k, by_fold(gsm8k, 2), [told, few, *LENGTH])
+    assert set(scene.judgement.routers) == {"length"}
 
 
 def test_prompts_without_an_answer_of_the_pool_are_left_out(study: Study) -> None:

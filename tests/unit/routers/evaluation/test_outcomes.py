@@ -7,11 +7,8 @@ from routers import (
     ParameterError,
     Policy,
     RoutingData,
-    ThresholdPoint,
-    choose_threshold,
     evaluate,
     make_router,
-    sweep_thresholds,
 )
 from routers.base import TwoModelRouter
 from tests.unit.routers.conftest import make_frame
@@ -53,64 +50,9 @@ def test_reference_of_many_is_the_dearest_or_named(data: RoutingData, held_out: 
         evaluate(router, held_out, reference="huge")
 
 
-def test_sweep_agrees_with_evaluate(router: TwoModelRouter, held_out: RoutingData) -> None:
-    points = sweep_thresholds(router, held_out, n_resamples=200)
-    assert [p.threshold for p in points] == sorted({p.threshold for p in points})
-    assert (points[0].threshold, points[0].cost_advantage, points[0].quality_drop_bound) == (0.0, 0.0, 0.0)
-    assert points[-1].cost_advantage == 1.0
-    middle = points[len(points) // 2]
-    outcome = evaluate(router, held_out, Policy(threshold=middle.threshold))
-    assert middle.quality == pytest.approx(outcome.quality)
-    assert middle.cost == pytest.approx(outcome.cost)
-    assert middle.quality_drop == pytest.approx(outcome.quality_drop)
-    assert middle.cost_advantage == pytest.approx(outcome.cost_advantage)
-
-
-def test_bound_is_above_the_drop_and_grows_with_the_confidence(router: TwoModelRouter, held_out: RoutingData) -> None:
-    low, high = (sweep_thresholds(router, held_out, confidence=c, n_resamples=300) for c in (0.6, 0.99))
-    for a, b in zip(low[1:], high[1:], strict=True):
-        assert b.quality_drop_bound >= a.quality_drop_bound
-        assert b.quality_drop_bound >= b.quality_drop
-
-
-def test_bound_of_independent_prompts_is_the_normal_one(data: RoutingData) -> None:
-    # All to small, right on half of the prompts where large always is: the drop's error is 0.5 / sqrt(n).
-    rows = data.frame.query("sample == 0 and expert in ['small', 'large']")
-    order = rows["prompt_id"].str[1:].astype(int)
-    quality = np.where(rows["expert"] == "large", 1.0, (order < order.median()).astype(float))
-    half = RoutingData(rows.assign(quality=quality))
-    router = make_router("hybrid-trans").fit(half)
-    assert isinstance(router, TwoModelRouter)
-    last = sweep_thresholds(router, half, n_resamples=2000)[-1]
-    assert last.quality_drop_bound == pytest.approx(0.5 + 1.645 * 0.5 / np.sqrt(240), abs=0.01)
-
-
-def point(threshold: float, bound: float, advantage: float) -> ThresholdPoint:
-    return ThresholdPoint(threshold, 0.9, 1.0, bound / 2, bound, advantage)
-
-
-def test_choice_is_the_largest_advantage_within_the_bound() -> None:
-    points = [point(0.0, 0.0, 0.0), point(0.3, 0.009, 0.4), point(0.4, 0.01, 0.4), point(0.5, 0.011, 0.6)]
-    assert choose_threshold(points).threshold == 0.3
-    assert choose_threshold(points, 0.02).threshold == 0.5
-    assert choose_threshold(points, 0.0).threshold == 0.0
-    with pytest.raises(ParameterError, match="No threshold"):
-        choose_threshold(points[1:], 0.001)
-
-
-def test_chosen_threshold_keeps_its_promise_on_new_prompts(
-    router: TwoModelRouter, held_out: RoutingData, data: RoutingData
-) -> None:
-    chosen = choose_threshold(sweep_thresholds(router, held_out), max_drop=0.05)
-    assert chosen.cost_advantage > 0.2
-    assert evaluate(router, data, Policy(threshold=chosen.threshold)).quality_drop <= 0.05
-
-
-def test_errors(router: TwoModelRouter, frame: pd.DataFrame, held_out: RoutingData) -> None:
+def test_errors(router: TwoModelRouter, frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="no answer of expert 'large'"):
         evaluate(router, RoutingData(frame[(frame["expert"] != "large") | (frame["prompt_id"] != "p5")]))
-    with pytest.raises(ParameterError, match="confidence"):
-        sweep_thresholds(router, held_out, confidence=1.0)
 
 
 def test_routers_with_side_information_get_it() -> None:
@@ -124,4 +66,3 @@ def test_routers_with_side_information_get_it() -> None:
     outcome = evaluate(router, data)
     assert outcome.quality == 1.0
     assert outcome.shares["small"] == pytest.approx(10 / 80)
-    assert choose_threshold(sweep_thresholds(router, data)).cost_advantage == pytest.approx(10 / 80)

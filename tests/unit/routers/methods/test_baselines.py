@@ -8,14 +8,13 @@ from routers import (
     ParameterError,
     Policy,
     RoutingData,
-    choose_threshold,
     decide,
     evaluate,
     load_router,
     save_router,
-    sweep_thresholds,
 )
 from routers.base import RouterState
+from routers.calibration import calibrate
 from routers.methods.baselines import ConstantRouter, LengthRouter, RandomRouter
 
 MANY = [f"prompt number {i}" for i in range(4000)]
@@ -54,10 +53,11 @@ def test_random_depends_on_text_and_seed_alone(data: RoutingData) -> None:
 def test_a_sweep_over_random_scores_is_the_line_between_the_single_models(data: RoutingData) -> None:
     router = RandomRouter().fit(data)
     quality = data.select(router.experts_).quality().mean(axis=0)
-    for point in sweep_thresholds(router, data, n_resamples=10):
+    for threshold in np.linspace(0, 1, 21):
+        point = evaluate(router, data, Policy(threshold=float(threshold)))
         line = point.cost_advantage * quality[0] + (1 - point.cost_advantage) * quality[1]
         assert point.quality == pytest.approx(line, abs=0.08)
-        assert point.cost_advantage == pytest.approx(point.threshold, abs=0.1)
+        assert point.cost_advantage == pytest.approx(threshold, abs=0.1)
 
 
 def test_random_and_constant_predict_each_experts_mean(data: RoutingData) -> None:
@@ -115,7 +115,8 @@ def test_a_sweep_over_length_is_the_rule_itself(data: RoutingData) -> None:
         round(float((lengths < cut).mean()), 9): float(np.where(lengths >= cut, quality[:, 1], quality[:, 0]).mean())
         for cut in range(lengths.min(), lengths.max() + 2)
     }
-    points = sweep_thresholds(router, data, n_resamples=5)
+    score = router.predict_large_needed(data.texts)
+    points = [evaluate(router, data, Policy(threshold=float(t))) for t in [0.0, *np.unique(score), 1.0]]
     assert {round(point.cost_advantage, 9): pytest.approx(point.quality) for point in points} == rule
 
 
@@ -126,7 +127,7 @@ def test_the_length_score_says_how_likely_the_large_one_is_needed(data: RoutingD
     assert score.mean() == pytest.approx(needed.mean(), abs=0.05)
     for part in (score < 0.5, score >= 0.5):
         assert score[part].mean() == pytest.approx(needed[part].mean(), abs=0.15)
-    assert choose_threshold(sweep_thresholds(router, held_out), max_drop=0.1).cost_advantage > 0.3
+    assert calibrate(router, held_out, "max_drop", 0.1).cost_advantage > 0.3
 
 
 def test_longer_goes_to_the_large_one_also_where_that_is_wrong(data: RoutingData) -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from routers import ParameterError, RoutingData, load_router, save_router
-from routers.methods.combining import _folds_by_text
+from routers import DataError, ParameterError, RoutingData, load_router, save_router
+from routers.methods.combining import _folds_by_group, _folds_by_text
 from routers.methods.ensemble import EnsembleNRouter, EnsembleRouter
 from tests.unit.routers.conftest import make_frame
 
@@ -129,6 +129,58 @@ def test_equal_texts_fall_in_one_fold() -> None:
     assert fold.tolist() == fold[:30].tolist() * 3
     assert np.bincount(fold[:30]).tolist() == [6] * 5
     assert _folds_by_text(texts[:19] * 4, 5, 0) is None
+
+
+def test_groups_fall_in_one_fold_and_fill_folds_evenly() -> None:
+    texts = [f"text {i}" for i in range(60)]
+    groups = ["large"] * 30 + ["a"] * 12 + ["b"] * 10 + ["c"] * 8
+    fold = _folds_by_group(texts, groups, 2)
+    assert fold is not None
+    assert fold.tolist() == [0] * 30 + [1] * 30
+    assert _folds_by_group(texts, groups, 5).max() == 3  # type: ignore[union-attr]
+    assert _folds_by_group(texts, ["one"] * 60, 5) is None
+    assert _folds_by_group(texts[:19] * 4, groups[:30] * 2 + groups[:16], 5) is None
+
+
+def test_a_text_of_several_groups_is_in_one_fold() -> None:
+    texts = [f"text {i % 30}" for i in range(60)]
+    fold = _folds_by_group(texts, ["a", "b"] * 15 + ["b", "a"] * 15, 2)
+    assert fold is not None
+    assert fold[:30].tolist() == fold[30:].tolist()
+
+
+def domains_apart(domains: range, seed: int) -> RoutingData:
+    """What a domain's word tells of difficulty holds in that domain alone; length tells a little everywhere."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for domain in domains:
+        hard = rng.random() < 0.5
+        for i in range(40):
+            length = int(rng.integers(1, 9))
+            text = " ".join([f"topic{domain}"] * length + [f"{seed}-{domain}-{i}"])
+            right = float(rng.random() < (0.1 if hard else 0.9) + (0.1 if length < 5 else -0.1))
+            for expert, cost, quality in (("small", 0.1, right), ("large", 1.0, 1.0)):
+                row = (f"{domain}-{i}", text, expert, 0, quality, 1, 1, cost, 0.1, str(domain))
+                rows.append(row)
+    names = ["prompt_id", "prompt", "expert", "sample", "quality", "input_tokens", "output_tokens", "cost"]
+    return RoutingData(pd.DataFrame(rows, columns=[*names, "latency_s", "domain"]))
+
+
+def test_folds_of_whole_domains_give_weight_to_what_carries_over() -> None:
+    train = domains_apart(range(24), 0)
+    known = {"name": "poly-knn", "k": 5, "features": {"kind": "tfidf-svd", "n_components": 64}}
+    weight = {}
+    for group in (None, "domain"):
+        router = EnsembleRouter(members=[known, LENGTH], group=group, folds=3).fit(train)
+        assert router.stacker_ is not None
+        weight[group] = float(router.stacker_.layers[0][0][0, 0])
+    assert weight[None] > 3 * weight["domain"]
+
+
+def test_a_group_that_no_prompt_has(data: RoutingData) -> None:
+    router = EnsembleRouter(members=[HYBRID, LENGTH], group="task")
+    with pytest.raises(DataError, match="side information 'task'"):
+        router.fit(data)
 
 
 def test_too_few_texts_are_not_stacked(data: RoutingData) -> None:

@@ -44,7 +44,8 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def artifact(data_file: Path) -> Path:
     out = data_file.parent / "hybrid"
-    assert run("train", "hybrid-trans", data_file, "--out", out).exit_code == 0
+    # 100 prompts to calibrate on are too few to promise 1 %.
+    assert run("train", "hybrid-trans", data_file, "--out", out, "--max-drop", "0.1").exit_code == 0
     return out
 
 

@@ -29,14 +29,14 @@ def saved(artifact: Path, tmp_path: Path) -> Path:
 
 
 def test_promises_are_stored_in_the_artifact(saved: Path, data_file: Path) -> None:
-    shown = run(saved, data_file, "--max-drop", 0.1)
+    shown = run(saved, data_file, "--max-drop", 0.15)
     assert shown.exit_code == 0, shown.output
     assert "without margin" in shown.stdout
     router = load_router(saved)
-    promise = promises_of(router)[0]
-    assert (promise.limit, promise.n_prompts, promise.reference) == (0.1, 100, "large")
+    promise = promises_of(router)[-1]
+    assert (promise.limit, promise.n_prompts, promise.reference) == (0.15, 100, "large")
     assert router.threshold_ == promise.value  # type: ignore[attr-defined]
-    assert decide(router, "What is 1 ?", Policy(max_quality_drop=0.1)).expert == "small"
+    assert decide(router, "What is 1 ?", Policy(max_quality_drop=0.15)).expert == "small"
 
 
 def test_a_table_without_a_limit_leaves_the_threshold(saved: Path, data_file: Path, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_table_without_a_limit_leaves_the_threshold(saved: Path, data_file: Pa
 def test_share_and_cost(saved: Path, data_file: Path) -> None:
     assert run(saved, data_file, "--max-large", 0.6, "--split", "all").exit_code == 0
     assert run(saved, data_file, "--max-cost", 700, "--split", "all").exit_code == 0
-    assert [promise.kind for promise in promises_of(load_router(saved))] == ["max_large", "max_cost"]
+    assert [promise.kind for promise in promises_of(load_router(saved))] == ["max_drop", "max_large", "max_cost"]
 
 
 def test_refusals_save_nothing(saved: Path, data_file: Path) -> None:

@@ -37,8 +37,9 @@ def test_route_with_side_information(data_file: Path, tmp_path: Path) -> None:
     frame = RoutingData.read(data_file).frame
     size = frame["prompt"].str.count(r"\+") + 1
     labels = size.map(lambda n: "few" if n <= 4 else "many")
-    RoutingData(frame.assign(prompt="add these", size=size, kind=labels)).write(tmp_path / "data.parquet")
-    options = ("--param", 'side=["size", "kind"]', "--out", tmp_path / "router")
+    same = "add these, " + frame["prompt_id"]
+    RoutingData(frame.assign(prompt=same, size=size, kind=labels)).write(tmp_path / "data.parquet")
+    options = ("--param", 'side=["size", "kind"]', "--max-drop", "0.1", "--out", tmp_path / "router")
     assert run("train", "hybrid-prob", tmp_path / "data.parquet", *options).exit_code == 0
     for size, kind, expert in ((1, "few", "small"), (8, "many", "large")):
         side = ("--side", f"size={size}", "--side", f"kind={kind}")

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from routers import RoutingData, load_router
+from routers.calibration import calibrate
+from routers.promises import promises_of
 
 from .conftest import refused, run
 
@@ -12,9 +14,26 @@ def test_training_saves_a_router_with_its_threshold_and_summary(artifact: Path) 
     router = load_router(artifact)
     noted = router.summary_["calibration"]
     assert router.threshold_ == noted["threshold"]  # type: ignore[attr-defined]
-    assert noted["quality_drop_bound"] <= 0.01
     assert 0.3 < noted["cost_advantage"] < 0.6
     assert noted["shares"]["small"] == pytest.approx(noted["cost_advantage"])
+
+
+def test_the_threshold_is_what_calibrate_promises(artifact: Path, data_file: Path) -> None:
+    router = load_router(artifact)
+    calibration = RoutingData.read(data_file).subset("calibration")
+    promise = calibrate(router, calibration, "max_drop", 0.1)
+    assert promises_of(router) == [promise]
+    noted = router.summary_["calibration"]
+    assert (noted["threshold"], noted["quality_drop_bound"]) == (promise.value, promise.bound)
+
+
+def test_training_is_kept_where_the_drop_cannot_be_promised(data_file: Path, tmp_path: Path) -> None:
+    shown = run("train", "hybrid-trans", data_file, "--out", tmp_path / "router").stdout
+    assert "Everything goes to large. A quality drop of at most 1.00% cannot be promised" in shown
+    router = load_router(tmp_path / "router")
+    assert promises_of(router) == []
+    assert router.threshold_ == 0.0  # type: ignore[attr-defined]
+    assert router.summary_["calibration"]["shares"]["large"] == 1.0
 
 
 def test_training_summary_for_people_and_programs(data_file: Path, tmp_path: Path) -> None:
@@ -48,6 +67,7 @@ def test_wrong_input_to_train(data_file: Path, tmp_path: Path) -> None:
     assert "no split 'dev'" in refused("train", "hybrid-trans", data_file, *out, "--train-split", "dev")
     assert "no expert 'huge'" in refused("train", "hybrid-trans", data_file, *out, "--experts", "huge")
     assert "not a saved router" in refused("train", "hybrid-trans", data_file, "--out", tmp_path)
+    assert "confidence of 1.5" in refused("train", "hybrid-trans", data_file, *out, "--confidence", "1.5")
     assert not (tmp_path / "router").exists()
 
 
@@ -58,7 +78,8 @@ def test_going_on_from_a_trained_router(artifact: Path, data_file: Path, tmp_pat
     RoutingData(shifted).write(tmp_path / "target.parquet")
     for name in ((), ("hybrid-trans",)):
         out = tmp_path / f"adapted{len(name)}"
-        assert run("train", *name, tmp_path / "target.parquet", "--adapt-from", artifact, "--out", out).exit_code == 0
+        options = ("--adapt-from", artifact, "--max-drop", "0.1", "--out", out)
+        assert run("train", *name, tmp_path / "target.parquet", *options).exit_code == 0
         router, before = load_router(out), load_router(artifact)
         assert router.get_params() == before.get_params()
         assert router.summary_["adapted"][0]["prompts"] == 100
@@ -101,7 +122,7 @@ def test_parameters_may_be_objects_and_lists(data_file: Path, tmp_path: Path) ->
     RoutingData(frame.assign(size=frame["prompt"].str.len())).write(tmp_path / "data.parquet")
     features = '{"kind": "tfidf-svd", "n_components": 8}'
     options = ("--param", f"features={features}", "--param", 'side=["size"]', "--out", tmp_path / "router")
-    printed = run("train", "hybrid-prob", tmp_path / "data.parquet", *options, "--json")
+    printed = run("train", "hybrid-prob", tmp_path / "data.parquet", *options, "--max-drop", "0.1", "--json")
     assert json.loads(printed.stdout)["calibration"]["cost_advantage"] > 0.3
     params = load_router(tmp_path / "router").get_params()
     assert params["features"] == json.loads(features)
