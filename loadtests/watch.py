@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 
-__all__ = ["ServerLog", "find_dashboard", "watching"]
+__all__ = ["Moment", "ServerLog", "find_dashboard", "watching"]
 
 _PORTS = range(8265, 8285)
 _EVERY_S = 1.0
@@ -31,7 +31,9 @@ _QUANTITIES = {
 }
 
 
-class _Point(NamedTuple):
+class Moment(NamedTuple):
+    """Some values at a time in seconds since the epoch."""
+
     at_s: float
     values: dict[str, float]
 
@@ -48,9 +50,9 @@ class ServerLog:
         unreachable: why there are no replicas, in words; empty where there are.
     """
 
-    replicas: list[_Point] = field(default_factory=list)
-    queues: list[_Point] = field(default_factory=list)
-    machine_cpu: list[_Point] = field(default_factory=list)
+    replicas: list[Moment] = field(default_factory=list)
+    queues: list[Moment] = field(default_factory=list)
+    machine_cpu: list[Moment] = field(default_factory=list)
     unreachable: str = ""
 
     def as_json(self, started_s: float) -> dict[str, Any]:
@@ -104,15 +106,15 @@ def _watch(dashboard: str | None, log: ServerLog, ended: threading.Event) -> Non
     psutil.cpu_percent()
     with httpx.Client(timeout=_TIMEOUT_S) as client:
         while not ended.wait(_EVERY_S):
-            log.machine_cpu.append(_Point(time.time(), {"machine": psutil.cpu_percent() / 100}))
+            log.machine_cpu.append(Moment(time.time(), {"machine": psutil.cpu_percent() / 100}))
             if dashboard is None:
                 continue
             try:
-                log.replicas.append(_Point(time.time(), _replicas(client, dashboard)))
+                log.replicas.append(Moment(time.time(), _replicas(client, dashboard)))
                 if time.monotonic() >= next_metrics_s:
                     next_metrics_s = time.monotonic() + _METRICS_EVERY_S
                     targets = _targets(client, dashboard) if targets is None else targets
-                    log.queues.append(_Point(time.time(), _queues(client, targets)))
+                    log.queues.append(Moment(time.time(), _queues(client, targets)))
             except (httpx.HTTPError, ValueError, KeyError) as error:
                 log.unreachable = f"Ray's dashboard at {dashboard} did not always answer ({error})"
 
@@ -143,7 +145,7 @@ def _queues(client: httpx.Client, targets: Iterable[str]) -> dict[str, float]:
     return dict(sums)
 
 
-def _series(points: Iterable[_Point], started_s: float) -> dict[str, dict[str, list[float]]]:
+def _series(points: Iterable[Moment], started_s: float) -> dict[str, dict[str, list[float]]]:
     series: defaultdict[str, dict[str, list[float]]] = defaultdict(lambda: {"t_s": [], "values": []})
     for at_s, values in points:
         for name, value in values.items():

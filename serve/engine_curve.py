@@ -106,10 +106,11 @@ def measure(
     counts = user_counts(users)
     with _engine(config, expert) if url is None else _nothing(url) as served:
         capacity = _capacity(served)
+        version = _vllm_version(served)
         points = _measure_all(served, expert, list(product(_SHAPES, counts)), seconds, rounds)
     record = {
         "about": {
-            "engine": f"vLLM {_vllm_version(served) if url else _installed_vllm()}",
+            "engine": f"vLLM {version}",
             "model": expert if url else f"{config}, {expert}",
             "machine": f"{platform.machine()}, {_cpus()} processors, shared with the load generator",
             "seconds": seconds,
@@ -275,12 +276,6 @@ def _capacity(url: str) -> Capacity:
 
 def _vllm_version(url: str) -> str:
     return str(httpx.get(f"{url.removesuffix('/v1')}/version", timeout=10).json().get("version", "of unknown version"))
-
-
-def _installed_vllm() -> str:
-    import vllm
-
-    return str(vllm.__version__)
 
 
 def _cpus() -> int:
