@@ -101,48 +101,64 @@ def watching(dashboard: str | None) -> Iterator[ServerLog]:
 
 
 def _watch(dashboard: str | None, log: ServerLog, ended: threading.Event) -> None:
-    targets: list[str] | None = None
-    next_metrics_s = 0.0
     psutil.cpu_percent()
     with httpx.Client(timeout=_TIMEOUT_S) as client:
+        metrics = None if dashboard is None else _Metrics(client, dashboard)
         while not ended.wait(_EVERY_S):
             log.machine_cpu.append(Moment(time.time(), {"machine": psutil.cpu_percent() / 100}))
-            if dashboard is None:
-                continue
-            try:
-                log.replicas.append(Moment(time.time(), _replicas(client, dashboard)))
-                if time.monotonic() >= next_metrics_s:
-                    next_metrics_s = time.monotonic() + _METRICS_EVERY_S
-                    targets = _targets(client, dashboard) if targets is None else targets
-                    log.queues.append(Moment(time.time(), _queues(client, targets)))
-            except (httpx.HTTPError, ValueError, KeyError) as error:
-                log.unreachable = f"Ray's dashboard at {dashboard} did not always answer ({error})"
+            if metrics is not None:
+                _look(metrics, log)
 
 
-def _replicas(client: httpx.Client, dashboard: str) -> dict[str, float]:
-    details = client.get(f"{dashboard}/api/serve/applications/").raise_for_status().json()
-    return {
-        f"{name}/{deployment}": float(sum(replica["state"] == "RUNNING" for replica in found["replicas"]))
-        for name, application in details["applications"].items()
-        for deployment, found in application["deployments"].items()
-    }
+def _look(metrics: _Metrics, log: ServerLog) -> None:
+    try:
+        log.replicas.append(Moment(time.time(), metrics.replicas()))
+        queues = metrics.queues()
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        log.unreachable = f"Ray's dashboard at {metrics.dashboard} did not always answer ({error})"
+        return
+    if queues is not None:
+        log.queues.append(Moment(time.time(), queues))
 
 
-def _targets(client: httpx.Client, dashboard: str) -> list[str]:
-    """Where Ray's nodes export their metrics."""
-    groups = client.get(f"{dashboard}/api/prometheus/sd").raise_for_status().json()
-    return sorted({target for group in groups for target in group["targets"]})
+class _Metrics:
+    """What a Ray dashboard and the nodes behind it say now."""
 
+    def __init__(self, client: httpx.Client, dashboard: str) -> None:
+        self.dashboard = dashboard
+        self._client = client
+        self._targets: list[str] | None = None
+        self._next_queues_s = 0.0
 
-def _queues(client: httpx.Client, targets: Iterable[str]) -> dict[str, float]:
-    sums: defaultdict[str, float] = defaultdict(float)
-    for target in targets:
-        for name, labels, value in _SAMPLE.findall(client.get(f"http://{target}/metrics").raise_for_status().text):
-            quantity = next((word for known, word in _QUANTITIES.items() if name.endswith(known)), None)
-            if quantity is not None:
-                of = dict(_LABEL.findall(labels))
-                sums[f"{quantity} {of.get('application') or of.get('model_name', '')}".strip()] += float(value)
-    return dict(sums)
+    def replicas(self) -> dict[str, float]:
+        """Running replicas of each deployment."""
+        details = self._json("/api/serve/applications/")
+        return {
+            f"{name}/{deployment}": float(sum(replica["state"] == "RUNNING" for replica in found["replicas"]))
+            for name, application in details["applications"].items()
+            for deployment, found in application["deployments"].items()
+        }
+
+    def queues(self) -> dict[str, float] | None:
+        """Requests by quantity and application; None where it is too early to look again."""
+        if time.monotonic() < self._next_queues_s:
+            return None
+        self._next_queues_s = time.monotonic() + _METRICS_EVERY_S
+        if self._targets is None:
+            groups = self._json("/api/prometheus/sd")
+            self._targets = sorted({target for group in groups for target in group["targets"]})
+        sums: defaultdict[str, float] = defaultdict(float)
+        for target in self._targets:
+            text = self._client.get(f"http://{target}/metrics").raise_for_status().text
+            for name, labels, value in _SAMPLE.findall(text):
+                quantity = next((word for known, word in _QUANTITIES.items() if name.endswith(known)), None)
+                if quantity is not None:
+                    of = dict(_LABEL.findall(labels))
+                    sums[f"{quantity} {of.get('application') or of.get('model_name', '')}".strip()] += float(value)
+        return dict(sums)
+
+    def _json(self, path: str) -> Any:
+        return self._client.get(f"{self.dashboard}{path}").raise_for_status().json()
 
 
 def _series(points: Iterable[Moment], started_s: float) -> dict[str, dict[str, list[float]]]:
