@@ -82,7 +82,9 @@ def save(environment: Environment, **_: Any) -> None:
 def _scenario(environment: Environment) -> Scenario:
     values = vars(environment.parsed_options)
     host = environment.host
-    return Scenario.parse({**values, "load_url": host} if host else values)
+    scenario = Scenario.parse({**values, "load_url": host} if host else values)
+    _ = scenario.address  # Another machine without leave is refused here.
+    return scenario
 
 
 def _keep_and_tell(environment: Environment) -> None:

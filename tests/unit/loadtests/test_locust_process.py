@@ -152,11 +152,18 @@ def test_what_locust_refuses_is_one_sentence(tmp_path):
         run_locust(Scenario(shape="constant", users=1, seconds=1, mix="zeroeval", data=tmp_path), tmp_path)
 
 
-def test_the_locustfile_names_a_wrong_option():
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--load-mix", "poems"]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--load-mix", "poems"], "Error: --mix 'poems' is unknown"),
+        (["--host", "http://192.0.2.1/v1"], "Error: '192.0.2.1' is not this machine"),
+    ],
+)
+def test_the_locustfile_names_what_is_wrong(options, message):
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "Error: --mix 'poems' is unknown" in done.stderr
+    assert message in done.stderr
 
 
 def test_gevent_stays_in_locusts_processes():
