@@ -19,7 +19,8 @@ __all__ = ["Moment", "ServerLog", "find_dashboard", "watching"]
 _PORTS = range(8265, 8285)
 _EVERY_S = 1.0
 _METRICS_EVERY_S = 5.0
-_TIMEOUT_S = 2.0
+# A dashboard that has just started, or whose machine is busy, takes its time.
+_TIMEOUT_S = 10.0
 _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} ([0-9.e+-]+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 # What is counted as which quantity; of an engine's own queue whatever its name begins with.
@@ -97,7 +98,7 @@ def watching(dashboard: str | None) -> Iterator[ServerLog]:
         yield log
     finally:
         ended.set()
-        thread.join(2 * _TIMEOUT_S + _EVERY_S)
+        thread.join(_TIMEOUT_S)
 
 
 def _watch(dashboard: str | None, log: ServerLog, ended: threading.Event) -> None:

@@ -6,7 +6,9 @@ python -m serve.engine_curve fit curve.json        fit, check on the points left
 
 from __future__ import annotations
 
+import os
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -114,6 +116,9 @@ def measure(
     }
     out.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
     Console(soft_wrap=True).print(f"{len(cases)} points in {out}.")
+    # At a regular end vLLM's libraries complain of each other at length.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 @app.command()

@@ -65,7 +65,7 @@ def test_a_model_or_an_expert_that_is_not_there(endpoint: Endpoint, tmp_path: Pa
     assert "has no model 'nobody': use one of guess, sim-small" in done.stderr
     done = loadtest(f"{endpoint.simulated_url}/v1", tmp_path, "--model", "sim-away")
     assert done.returncode == 2
-    assert "answers a first request with 503: The expert 'sim-away'" in done.stderr
+    assert "answers a first request with 503: The connection to the expert 'sim-away'" in done.stderr
 
 
 def test_an_expert_says_in_its_own_words_that_it_is_simulated(endpoint: Endpoint) -> None:
