@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -16,7 +17,7 @@ import psutil
 
 __all__ = ["Moment", "ServerLog", "find_dashboard", "watching"]
 
-_PORTS = range(8265, 8285)
+_DASHBOARD = "dashboard/dashboard.py"
 _EVERY_S = 1.0
 _METRICS_EVERY_S = 5.0
 # A dashboard that has just started, or whose machine is busy, takes its time.
@@ -67,20 +68,41 @@ class ServerLog:
 
 
 def find_dashboard(port: int) -> str | None:
-    """The Ray dashboard on this machine whose Serve listens on a port; None if there is none.
+    """This user's Ray dashboard on this machine whose Serve listens on a port; None if there is none.
 
     Args:
         port: of Serve's HTTP proxy.
     """
-    for dashboard_port in _PORTS:
-        url = f"http://127.0.0.1:{dashboard_port}"
+    for url in _own_dashboards():
         try:
-            details = httpx.get(f"{url}/api/serve/applications/", timeout=_TIMEOUT_S).raise_for_status().json()
+            answer = httpx.get(f"{url}/api/serve/applications/", headers=_token(), timeout=_TIMEOUT_S)
+            details = answer.raise_for_status().json()
         except (httpx.HTTPError, ValueError):
             continue
         if (details.get("http_options") or {}).get("port") == port:
             return url
     return None
+
+
+def _own_dashboards() -> Iterator[str]:
+    """Where this user's Ray dashboards listen; nobody else is shown the user's token."""
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real == os.getuid() and any(_DASHBOARD in part for part in process.cmdline()):
+                listening = [c.laddr for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+                yield from (f"http://{address.ip}:{address.port}" for address in listening)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def _token() -> dict[str, str]:
+    """The headers by which Ray knows its user, where it asks for them."""
+    try:
+        # What Ray's own clients use has no public home yet.
+        from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
+    except ImportError:
+        return {}
+    return dict(get_auth_headers_if_auth_enabled({}))
 
 
 @contextmanager
@@ -128,6 +150,7 @@ class _Metrics:
     def __init__(self, client: httpx.Client, dashboard: str) -> None:
         self.dashboard = dashboard
         self._client = client
+        self._headers = _token()
         self._targets: list[str] | None = None
         self._next_queues_s = 0.0
 
@@ -159,7 +182,8 @@ class _Metrics:
         return dict(sums)
 
     def _json(self, path: str) -> Any:
-        return self._client.get(f"{self.dashboard}{path}").raise_for_status().json()
+        answer = self._client.get(f"{self.dashboard}{path}", headers=self._headers)
+        return answer.raise_for_status().json()
 
 
 def _series(points: Iterable[Moment], started_s: float) -> dict[str, dict[str, list[float]]]:
