@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["loadtest"]
 
-_USERS_A_PROCESS = 500
+_USERS_A_PROCESS = 1000
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
 _TABLE_WIDTH = 124
 _FULL = 0.95
@@ -49,7 +49,7 @@ _TimeoutS = Annotated[float, typer.Option(min=0.1, help="The longest that a requ
 _MostRequests = Annotated[int, typer.Option(min=1, help="End after as many requests.")]
 _MostOpen = Annotated[int, typer.Option(min=1, help="Requests of a trace under way at a time.")]
 _Processes = Annotated[
-    int | None, typer.Option(min=1, help="Locust processes [default: one for 500 users, as processors allow].")
+    int | None, typer.Option(min=1, help="Locust processes [default: one for 1,000 users, as processors allow].")
 ]
 _Data = Annotated[Path, typer.Option(envvar="POINTSMAN_DATA", help="Folder of the public data, see docs/data.md.")]
 _Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
@@ -167,8 +167,8 @@ def _show(found: dict[str, Any]) -> None:
     client = found["client"]
     if client["was_limit"]:
         console.print(
-            f"[yellow]The client was a limit:[/] {'; '.join(client['reasons'])}. Give more --processes, or load from "
-            "another machine.",
+            f"[yellow]The client was a limit:[/] {'; '.join(client['reasons'])}. Give more --processes or, where the "
+            "machine is full, load from another one.",
             highlight=False,
         )
     elif client["cpu_max"] is not None:

@@ -34,11 +34,11 @@ def test_a_users_mistakes_are_one_sentence(options, message, tmp_path, monkeypat
 
 def test_processes_follow_the_users_and_the_machine(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2, 3})
-    scenario = Scenario(shape="constant", users=500)
+    scenario = Scenario(shape="constant", users=1000)
     assert _processes(scenario) == 1
-    assert _processes(dataclasses.replace(scenario, users=501)) == 2
+    assert _processes(dataclasses.replace(scenario, users=1001)) == 2
     assert _processes(dataclasses.replace(scenario, users=50_000)) == 4
-    assert _processes(Scenario(shape="steps", steps=(1, 1000))) == 2
+    assert _processes(Scenario(shape="steps", steps=(1, 2000))) == 2
     assert _processes(Scenario(shape="azure-conv")) == 1
 
 
