@@ -175,7 +175,7 @@ def _last_number(pattern: re.Pattern[bytes], body: bytearray) -> float:
 
 def _message(body: bytearray) -> str:
     """What an error says of itself."""
-    start = body.find(b"{")
+    start = body.rfind(b"{", 0, max(0, body.find(b'"error"')))
     try:
         said = orjson.loads(bytes(body[start:]).split(_EVENT_END)[0] if start >= 0 else b"")
         return str(said["error"]["message"])[:_LONGEST_MESSAGE]

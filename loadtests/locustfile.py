@@ -81,8 +81,10 @@ def save(environment: Environment, **_: Any) -> None:
 
 def _scenario(environment: Environment) -> Scenario:
     values = vars(environment.parsed_options)
-    host = environment.host
-    return Scenario.parse({**values, "load_url": host} if host else values)
+    given = {"load_url": environment.host, "load_processes": environment.parsed_options.processes}
+    scenario = Scenario.parse({**values, **{name: value for name, value in given.items() if value}})
+    _ = scenario.address  # Another machine without leave is refused here.
+    return scenario
 
 
 def _keep_and_tell(environment: Environment) -> None:

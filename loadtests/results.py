@@ -160,7 +160,7 @@ def _experts(table: _Table) -> dict[str, dict[str, Any]]:
 def _over_time(table: _Table, seconds: float) -> dict[str, Any]:
     """The test in equal parts of whole seconds."""
     width_s = max(1.0, math.ceil(seconds / _MOST_BINS))
-    edges = np.arange(0.0, seconds + width_s, width_s)
+    edges: FloatArray = np.arange(0.0, seconds + width_s, width_s, dtype=np.float64)
     parts = [_moment(table, from_s, from_s + width_s) for from_s in edges[:-1]]
     return {
         "t_s": [float(edge) for edge in edges[:-1] + width_s / 2],
@@ -174,16 +174,16 @@ def _moment(table: _Table, from_s: float, until_s: float) -> dict[str, float | N
     good = rows & table.good
     share = _share(table, from_s, until_s) * table.good
     overlap_s = np.clip(np.minimum(table.ended_s, until_s) - np.maximum(table.sent_s, from_s), 0.0, None)
-    latency, first = _distribution(table.latency_ms[good]), _distribution(table.first_token_ms[good])
+    latency, first = (_distribution(values[good]) or {} for values in (table.latency_ms, table.first_token_ms))
     return {
         "requests_per_s": float(share.sum() / (until_s - from_s)),
         "tokens_per_s": float(np.nansum(share * table.output_tokens) / (until_s - from_s)),
         "failures_per_s": float((rows & ~table.good).sum() / (until_s - from_s)),
         "under_way": float(overlap_s.sum() / (until_s - from_s)),
-        "latency_p50_ms": latency and latency["p50"],
-        "latency_p99_ms": latency and latency["p99"],
-        "first_token_p50_ms": first and first["p50"],
-        "first_token_p99_ms": first and first["p99"],
+        "latency_p50_ms": latency.get("p50"),
+        "latency_p99_ms": latency.get("p99"),
+        "first_token_p50_ms": first.get("p50"),
+        "first_token_p99_ms": first.get("p99"),
     }
 
 

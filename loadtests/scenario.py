@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +137,7 @@ class Scenario:
     @classmethod
     def defaults(cls) -> dict[str, str]:
         """Every option of the locustfile with its default value."""
-        return {
-            field.name: "" if field.default in (None, MISSING) else _as_text(field.default) for field in fields(cls)
-        }
+        return {field.name: "" if field.default is None else _as_text(field.default) for field in fields(cls)}
 
 
 def _as_text(value: Any) -> str:
@@ -149,7 +147,7 @@ def _as_text(value: Any) -> str:
 
 
 def _from_text(name: str, text: str) -> Any:
-    default = {field.name: field.default for field in fields(Scenario)}[name]
+    default: Any = {field.name: field.default for field in fields(Scenario)}[name]
     try:
         if isinstance(default, bool):
             return {"yes": True, "true": True, "no": False, "false": False}[text.lower()]

@@ -23,6 +23,7 @@ from loadtests.traces import Arrivals, arrivals, gaps_s
 __all__ = ["ChatUser", "Desk", "PlannedShape"]
 
 _TICK_S = 0.5
+_MOST_WORKERS = 10_000
 
 
 class Desk:
@@ -51,7 +52,7 @@ class Desk:
     def seat(self) -> int:
         """A number for a new user that no other one of this load test has."""
         self._users += 1
-        return self._users * self.scenario.processes + self.worker
+        return self._users * _MOST_WORKERS + self.worker
 
     @property
     def worker(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -14,12 +15,13 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 
-__all__ = ["ServerLog", "find_dashboard", "watching"]
+__all__ = ["Moment", "ServerLog", "find_dashboard", "watching"]
 
-_PORTS = range(8265, 8285)
+_DASHBOARD = "dashboard/dashboard.py"
 _EVERY_S = 1.0
 _METRICS_EVERY_S = 5.0
-_TIMEOUT_S = 2.0
+# A dashboard that has just started, or whose machine is busy, takes its time.
+_TIMEOUT_S = 10.0
 _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} ([0-9.e+-]+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 # What is counted as which quantity; of an engine's own queue whatever its name begins with.
@@ -31,7 +33,9 @@ _QUANTITIES = {
 }
 
 
-class _Point(NamedTuple):
+class Moment(NamedTuple):
+    """Some values at a time in seconds since the epoch."""
+
     at_s: float
     values: dict[str, float]
 
@@ -48,9 +52,9 @@ class ServerLog:
         unreachable: why there are no replicas, in words; empty where there are.
     """
 
-    replicas: list[_Point] = field(default_factory=list)
-    queues: list[_Point] = field(default_factory=list)
-    machine_cpu: list[_Point] = field(default_factory=list)
+    replicas: list[Moment] = field(default_factory=list)
+    queues: list[Moment] = field(default_factory=list)
+    machine_cpu: list[Moment] = field(default_factory=list)
     unreachable: str = ""
 
     def as_json(self, started_s: float) -> dict[str, Any]:
@@ -64,20 +68,41 @@ class ServerLog:
 
 
 def find_dashboard(port: int) -> str | None:
-    """The Ray dashboard on this machine whose Serve listens on a port; None if there is none.
+    """This user's Ray dashboard on this machine whose Serve listens on a port; None if there is none.
 
     Args:
         port: of Serve's HTTP proxy.
     """
-    for dashboard_port in _PORTS:
-        url = f"http://127.0.0.1:{dashboard_port}"
+    for url in _own_dashboards():
         try:
-            details = httpx.get(f"{url}/api/serve/applications/", timeout=_TIMEOUT_S).raise_for_status().json()
+            answer = httpx.get(f"{url}/api/serve/applications/", headers=_token(), timeout=_TIMEOUT_S)
+            details = answer.raise_for_status().json()
         except (httpx.HTTPError, ValueError):
             continue
         if (details.get("http_options") or {}).get("port") == port:
             return url
     return None
+
+
+def _own_dashboards() -> Iterator[str]:
+    """Where this user's Ray dashboards listen; nobody else is shown the user's token."""
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real == os.getuid() and any(_DASHBOARD in part for part in process.cmdline()):
+                listening = [c.laddr for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+                yield from (f"http://{address.ip}:{address.port}" for address in listening)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def _token() -> dict[str, str]:
+    """The headers by which Ray knows its user, where it asks for them."""
+    try:
+        # What Ray's own clients use has no public home yet.
+        from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
+    except ImportError:
+        return {}
+    return dict(get_auth_headers_if_auth_enabled({}))
 
 
 @contextmanager
@@ -95,55 +120,73 @@ def watching(dashboard: str | None) -> Iterator[ServerLog]:
         yield log
     finally:
         ended.set()
-        thread.join(2 * _TIMEOUT_S + _EVERY_S)
+        thread.join(_TIMEOUT_S)
 
 
 def _watch(dashboard: str | None, log: ServerLog, ended: threading.Event) -> None:
-    targets: list[str] | None = None
-    next_metrics_s = 0.0
     psutil.cpu_percent()
     with httpx.Client(timeout=_TIMEOUT_S) as client:
+        metrics = None if dashboard is None else _Metrics(client, dashboard)
         while not ended.wait(_EVERY_S):
-            log.machine_cpu.append(_Point(time.time(), {"machine": psutil.cpu_percent() / 100}))
-            if dashboard is None:
-                continue
-            try:
-                log.replicas.append(_Point(time.time(), _replicas(client, dashboard)))
-                if time.monotonic() >= next_metrics_s:
-                    next_metrics_s = time.monotonic() + _METRICS_EVERY_S
-                    targets = _targets(client, dashboard) if targets is None else targets
-                    log.queues.append(_Point(time.time(), _queues(client, targets)))
-            except (httpx.HTTPError, ValueError, KeyError) as error:
-                log.unreachable = f"Ray's dashboard at {dashboard} did not always answer ({error})"
+            log.machine_cpu.append(Moment(time.time(), {"machine": psutil.cpu_percent() / 100}))
+            if metrics is not None:
+                _look(metrics, log)
 
 
-def _replicas(client: httpx.Client, dashboard: str) -> dict[str, float]:
-    details = client.get(f"{dashboard}/api/serve/applications/").raise_for_status().json()
-    return {
-        f"{name}/{deployment}": float(sum(replica["state"] == "RUNNING" for replica in found["replicas"]))
-        for name, application in details["applications"].items()
-        for deployment, found in application["deployments"].items()
-    }
+def _look(metrics: _Metrics, log: ServerLog) -> None:
+    try:
+        log.replicas.append(Moment(time.time(), metrics.replicas()))
+        queues = metrics.queues()
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        log.unreachable = f"Ray's dashboard at {metrics.dashboard} did not always answer ({error})"
+        return
+    if queues is not None:
+        log.queues.append(Moment(time.time(), queues))
 
 
-def _targets(client: httpx.Client, dashboard: str) -> list[str]:
-    """Where Ray's nodes export their metrics."""
-    groups = client.get(f"{dashboard}/api/prometheus/sd").raise_for_status().json()
-    return sorted({target for group in groups for target in group["targets"]})
+class _Metrics:
+    """What a Ray dashboard and the nodes behind it say now."""
+
+    def __init__(self, client: httpx.Client, dashboard: str) -> None:
+        self.dashboard = dashboard
+        self._client = client
+        self._headers = _token()
+        self._targets: list[str] | None = None
+        self._next_queues_s = 0.0
+
+    def replicas(self) -> dict[str, float]:
+        """Running replicas of each deployment."""
+        details = self._json("/api/serve/applications/")
+        return {
+            f"{name}/{deployment}": float(sum(replica["state"] == "RUNNING" for replica in found["replicas"]))
+            for name, application in details["applications"].items()
+            for deployment, found in application["deployments"].items()
+        }
+
+    def queues(self) -> dict[str, float] | None:
+        """Requests by quantity and application; None where it is too early to look again."""
+        if time.monotonic() < self._next_queues_s:
+            return None
+        self._next_queues_s = time.monotonic() + _METRICS_EVERY_S
+        if self._targets is None:
+            groups = self._json("/api/prometheus/sd")
+            self._targets = sorted({target for group in groups for target in group["targets"]})
+        sums: defaultdict[str, float] = defaultdict(float)
+        for target in self._targets:
+            text = self._client.get(f"http://{target}/metrics").raise_for_status().text
+            for name, labels, value in _SAMPLE.findall(text):
+                quantity = next((word for known, word in _QUANTITIES.items() if name.endswith(known)), None)
+                if quantity is not None:
+                    of = dict(_LABEL.findall(labels))
+                    sums[f"{quantity} {of.get('application') or of.get('model_name', '')}".strip()] += float(value)
+        return dict(sums)
+
+    def _json(self, path: str) -> Any:
+        answer = self._client.get(f"{self.dashboard}{path}", headers=self._headers)
+        return answer.raise_for_status().json()
 
 
-def _queues(client: httpx.Client, targets: Iterable[str]) -> dict[str, float]:
-    sums: defaultdict[str, float] = defaultdict(float)
-    for target in targets:
-        for name, labels, value in _SAMPLE.findall(client.get(f"http://{target}/metrics").raise_for_status().text):
-            quantity = next((word for known, word in _QUANTITIES.items() if name.endswith(known)), None)
-            if quantity is not None:
-                of = dict(_LABEL.findall(labels))
-                sums[f"{quantity} {of.get('application') or of.get('model_name', '')}".strip()] += float(value)
-    return dict(sums)
-
-
-def _series(points: Iterable[_Point], started_s: float) -> dict[str, dict[str, list[float]]]:
+def _series(points: Iterable[Moment], started_s: float) -> dict[str, dict[str, list[float]]]:
     series: defaultdict[str, dict[str, list[float]]] = defaultdict(lambda: {"t_s": [], "values": []})
     for at_s, values in points:
         for name, value in values.items():

@@ -21,57 +21,72 @@ if TYPE_CHECKING:
 
 __all__ = ["loadtest"]
 
-_USERS_A_PROCESS = 500
+_USERS_A_PROCESS = 1000
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
 _TABLE_WIDTH = 124
 _FULL = 0.95
 
 
+_Url = Annotated[str, typer.Argument(help="The endpoint's base URL, ending in /v1.")]
+_Model = Annotated[str, typer.Option(help="The requests' model: a route or an expert.")]
+_Shape = Annotated[str, typer.Option(help="constant, steps or spike; or a trace: azure-conv, azure-code or servegen.")]
+_Users = Annotated[int, typer.Option(min=1, help="Users of constant, and at the top of spike.")]
+_Steps = Annotated[str, typer.Option(help="Users of each of the steps.")]
+_Seconds = Annotated[float, typer.Option(min=1, help="How long all of it takes.")]
+_Rate = Annotated[
+    float | None,
+    typer.Option(min=0.001, help="Requests a second: Azure's mean [its own], ServeGen's peak [default: 10]."),
+]
+_Mix = Annotated[str, typer.Option(help="What is asked: exam, zeroeval, long, chat or mixed.")]
+_Stream = Annotated[bool, typer.Option(help="Ask for server-sent events.")]
+_MaxTokens = Annotated[int, typer.Option(min=1, help="The most output tokens of an answer.")]
+_FixedLength = Annotated[bool, typer.Option("--fixed-length", help="Exactly as many (vLLM's ignore_eos).")]
+_PromptTokens = Annotated[int, typer.Option(min=1, help="Tokens of the prompts of long; of Azure's, the most.")]
+_ThinkS = Annotated[float, typer.Option(min=0, help="Mean seconds between an answer and the next question.")]
+_Thinking = Annotated[str, typer.Option(help="How these vary: exponential, or azure for its gaps.")]
+_SpawnRate = Annotated[float, typer.Option(min=0.1, help="Users that come or go a second.")]
+_TimeoutS = Annotated[float, typer.Option(min=0.1, help="The longest that a request may take.")]
+_MostRequests = Annotated[int, typer.Option(min=1, help="End after as many requests.")]
+_MostOpen = Annotated[int, typer.Option(min=1, help="Requests of a trace under way at a time.")]
+_Processes = Annotated[
+    int | None, typer.Option(min=1, help="Locust processes [default: one for 1,000 users, as processors allow].")
+]
+_Data = Annotated[Path, typer.Option(envvar="POINTSMAN_DATA", help="Folder of the public data, see docs/data.md.")]
+_Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+_Anywhere = Annotated[bool, typer.Option("--anywhere", help="Load another machine than this one; ask first.")]
+_Dashboard = Annotated[
+    str | None, typer.Option(help="URL of Ray's dashboard, for replicas and queues [default: found on this machine].")
+]
+_Report = Annotated[Path, typer.Option(help="Folder for the page, its plots and report.json.")]
+_JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write all figures to this file.")]
+
+
 def loadtest(
-    url: Annotated[str, typer.Argument(help="The endpoint's base URL, ending in /v1.")] = "http://127.0.0.1:8000/v1",
-    model: Annotated[str, typer.Option(help="The requests' model: a route or an expert.")] = "auto",
-    shape: Annotated[
-        str,
-        typer.Option(help="constant, steps or spike; or a trace: azure-conv, azure-code or servegen."),
-    ] = "constant",
-    users: Annotated[int, typer.Option(min=1, help="Users of constant, and at the top of spike.")] = 100,
-    steps: Annotated[str, typer.Option(help="Users of each of the steps.")] = "1,10,100,250,500,1000",
-    seconds: Annotated[float, typer.Option(min=1, help="How long all of it takes.")] = 60.0,
-    rate: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Requests a second: Azure's mean [its own], ServeGen's peak [default: 10]."),
-    ] = None,
-    mix: Annotated[str, typer.Option(help="What is asked: exam, zeroeval, long, chat or mixed.")] = "exam",
-    stream: Annotated[bool, typer.Option(help="Ask for server-sent events.")] = True,
-    max_tokens: Annotated[int, typer.Option(min=1, help="The most output tokens of an answer.")] = 64,
-    fixed_length: Annotated[bool, typer.Option("--fixed-length", help="Exactly as many (vLLM's ignore_eos).")] = False,
-    prompt_tokens: Annotated[
-        int, typer.Option(min=1, help="Tokens of the prompts of long; of Azure's, the most.")
-    ] = 1000,
-    think_s: Annotated[float, typer.Option(min=0, help="Mean seconds between an answer and the next question.")] = 0.0,
-    thinking: Annotated[str, typer.Option(help="How these vary: exponential, or azure for its gaps.")] = "exponential",
-    spawn_rate: Annotated[float, typer.Option(min=0.1, help="Users that come or go a second.")] = 100.0,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="The longest that a request may take.")] = 60.0,
-    most_requests: Annotated[int, typer.Option(min=1, help="End after as many requests.")] = 1_000_000,
-    most_open: Annotated[int, typer.Option(min=1, help="Requests of a trace under way at a time.")] = 1000,
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="Locust processes [default: one for 500 users, as processors allow].")
-    ] = None,
-    data: Annotated[
-        Path, typer.Option(envvar="POINTSMAN_DATA", help="Folder of the public data, see docs/data.md.")
-    ] = Path("../shared/data"),
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    anywhere: Annotated[
-        bool, typer.Option("--anywhere", help="Load another machine than this one; ask first.")
-    ] = False,
-    dashboard: Annotated[
-        str | None,
-        typer.Option(help="URL of Ray's dashboard, for replicas and queues [default: found on this machine]."),
-    ] = None,
-    report: Annotated[Path, typer.Option(help="Folder for the page, its plots and report.json.")] = Path(
-        "loadtest-report"
-    ),
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures to this file.")] = None,
+    url: _Url = "http://127.0.0.1:8000/v1",
+    model: _Model = "auto",
+    shape: _Shape = "constant",
+    users: _Users = 100,
+    steps: _Steps = "1,10,100,250,500,1000",
+    seconds: _Seconds = 60.0,
+    rate: _Rate = None,
+    mix: _Mix = "exam",
+    stream: _Stream = True,
+    max_tokens: _MaxTokens = 64,
+    fixed_length: _FixedLength = False,
+    prompt_tokens: _PromptTokens = 1000,
+    think_s: _ThinkS = 0.0,
+    thinking: _Thinking = "exponential",
+    spawn_rate: _SpawnRate = 100.0,
+    timeout_s: _TimeoutS = 60.0,
+    most_requests: _MostRequests = 1_000_000,
+    most_open: _MostOpen = 1000,
+    processes: _Processes = None,
+    data: _Data = Path("../shared/data"),
+    seed: _Seed = 0,
+    anywhere: _Anywhere = False,
+    dashboard: _Dashboard = None,
+    report: _Report = Path("loadtest-report"),
+    json_file: _JsonFile = None,
 ) -> None:
     """Load an endpoint of this machine with many users, and report what they saw: docs/loadtests.md."""
     import orjson
@@ -80,6 +95,7 @@ def loadtest(
     from loadtests.results import describe
     from loadtests.scenario import Scenario
     from serve.reporting import write_load_report
+    from serve.reporting.canvas import new_figure
     from serve.reporting.writing import prepare_folder
 
     given = {name: value for name, value in locals().items() if name in Scenario.__dataclass_fields__}
@@ -87,7 +103,9 @@ def loadtest(
     if processes is None:
         scenario = dataclasses.replace(scenario, processes=_processes(scenario))
     check(scenario)
+    # A load test that could not be reported would be lost.
     prepare_folder(report)
+    new_figure()
     found = describe(_run(scenario, dashboard))
     if json_file is not None:
         json_file.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
@@ -149,8 +167,8 @@ def _show(found: dict[str, Any]) -> None:
     client = found["client"]
     if client["was_limit"]:
         console.print(
-            f"[yellow]The client was a limit:[/] {'; '.join(client['reasons'])}. Give more --processes, or load from "
-            "another machine.",
+            f"[yellow]The client was a limit:[/] {'; '.join(client['reasons'])}. Give more --processes or, where the "
+            "machine is full, load from another one.",
             highlight=False,
         )
     elif client["cpu_max"] is not None:

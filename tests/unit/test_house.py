@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "deployments": {"deployments", "routers"},
     "serve": {"serve", "deployments", "routers", "demo", "loadtests"},
     "demo": {"demo", "routers"},
-    "loadtests": {"loadtests", "routers"},
+    "loadtests": {"loadtests", "demo", "routers"},
 }
 # The extras of pyproject.toml that a package's imports come from.
 EXTRAS_OF = {
@@ -28,7 +28,7 @@ EXTRAS_OF = {
     "deployments": ["serve", "cpu", "gpu"],
     "serve": ["serve", "reports"],
     "demo": ["demo", "torch"],
-    "loadtests": ["serve", "dev"],
+    "loadtests": ["serve", "demo", "loadtests"],
 }
 NOT_IN_ROUTERS = {"aiohttp", "fastapi", "httpx", "openai", "ray", "starlette", "uvicorn", "vllm"}
 # The client of embeddings endpoints: such features are computed elsewhere, so that reading a prompt is a request.

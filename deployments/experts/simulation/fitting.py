@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from deployments.experts.simulation.engine import Engine
 from deployments.experts.simulation.timing import Capacity, Timing
-from deployments.experts.simulation.virtual import closed_loop
+from deployments.experts.simulation.virtual import Stepping, closed_loop
 from routers.errors import DataError
 
-__all__ = ["QUANTITIES", "Measured", "fit_timing", "simulate"]
+__all__ = ["QUANTITIES", "Measured", "fit_timing", "observe", "simulate"]
 
 QUANTITIES = ("requests_per_s", "first_token_s", "token_interval_s")
 _FREE = ("step_s", "token_s", "sequence_s", "request_s")
@@ -23,6 +23,7 @@ _START_S = {"step_s": 5e-3, "token_s": 3e-5, "sequence_s": 1e-4, "request_s": 1e
 # A term that reaches this does nothing.
 _LEAST_S, _MOST_S = 1e-9, 10.0
 _FEWEST_ANSWERS = 32
+_ANSWERS_EACH, _WARMUP_EACH = 4, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +67,31 @@ class Measured:
         return asdict(self)
 
 
-def simulate(timing: Timing, capacity: Capacity, point: Measured, *, answers_each: int = 6) -> Measured:
-    """What the model gives where `point` was measured, in virtual time."""
-    answers_each = max(answers_each, math.ceil(_FEWEST_ANSWERS / point.users))
+def observe(engine: Stepping, *, users: int, prompt_tokens: int, output_tokens: int) -> Measured:
+    """What a closed loop of users sees of an engine, simulated or real, on the engine's own clock."""
     seen = closed_loop(
-        Engine(timing, capacity),
-        users=point.users,
-        prompt_tokens=point.prompt_tokens,
-        output_tokens=point.output_tokens,
-        answers_each=answers_each,
+        engine,
+        users=users,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        answers_each=max(_ANSWERS_EACH, math.ceil(_FEWEST_ANSWERS / users)),
+        warmup_each=_WARMUP_EACH,
     )
-    between_s = (seen.latency_s - seen.first_token_s) / max(1, point.output_tokens - 1)
+    between_s = (seen.latency_s - seen.first_token_s) / max(1, output_tokens - 1)
     return Measured(
-        users=point.users,
-        prompt_tokens=point.prompt_tokens,
-        output_tokens=point.output_tokens,
+        users=users,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
         requests_per_s=seen.requests_per_s,
         first_token_s=float(np.median(seen.first_token_s)),
         token_interval_s=float(np.median(between_s)),
     )
+
+
+def simulate(timing: Timing, capacity: Capacity, point: Measured) -> Measured:
+    """What the model gives where `point` was measured."""
+    engine = Engine(timing, capacity)
+    return observe(engine, users=point.users, prompt_tokens=point.prompt_tokens, output_tokens=point.output_tokens)
 
 
 def fit_timing(points: Sequence[Measured], capacity: Capacity) -> Timing:

@@ -1,18 +1,33 @@
-"""The engine in virtual time: as many users as wanted, in a moment."""
+"""Users of an engine on its own clock, the sum of its steps: of a simulated one as many as wanted, in a moment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deployments.experts.simulation.engine import Engine, Sequence
+from deployments.experts.simulation.engine import Sequence
 
-__all__ = ["Seen", "closed_loop"]
+__all__ = ["Seen", "Stepping", "closed_loop"]
 
 FloatArray = NDArray[np.float64]
+
+
+class Stepping(Protocol):
+    """What an engine must do to be driven step by step, be it simulated or real."""
+
+    def submit(self, sequence: Sequence, now_s: float) -> None:
+        """Queue a sequence."""
+
+    def start_step(self) -> Any:
+        """A step, whose `duration_s` says how long it takes; None if there is nothing to do."""
+
+    def finish_step(self, step: Any, now_s: float) -> list[Sequence]:
+        """Hand out the tokens of a step; returns the sequences that have got their last one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +46,7 @@ class Seen:
 
 
 def closed_loop(
-    engine: Engine, *, users: int, prompt_tokens: int, output_tokens: int, answers_each: int = 8, warmup_each: int = 2
+    engine: Stepping, *, users: int, prompt_tokens: int, output_tokens: int, answers_each: int = 8, warmup_each: int = 2
 ) -> Seen:
     """Users who ask again as soon as they are answered.
 
@@ -59,7 +74,7 @@ def closed_loop(
     )
 
 
-def _answers(engine: Engine, users: int, prompt_tokens: int, output_tokens: int, count: int) -> Iterator[Sequence]:
+def _answers(engine: Stepping, users: int, prompt_tokens: int, output_tokens: int, count: int) -> Iterator[Sequence]:
     now_s = 0.0
     for _ in range(users):
         engine.submit(Sequence(prompt_tokens, output_tokens), now_s)

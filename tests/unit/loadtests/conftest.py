@@ -4,16 +4,18 @@ import pytest
 from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Start = Callable[[Handler], Awaitable[str]]
+Start = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
 async def serve_chat() -> AsyncIterator[Start]:
-    """Starts a real HTTP server on this machine with one handler, and gives its base URL."""
+    """Starts a real HTTP server on this machine with a handler of chats, and gives its base URL."""
     runners = []
 
-    async def start(handler: Handler) -> str:
+    async def start(handler: Handler, models: Handler | None = None) -> str:
         app = web.Application()
+        if models is not None:
+            app.router.add_get("/v1/models", models)
         app.router.add_post("/v1/chat/completions", handler)
         runner = web.AppRunner(app)
         await runner.setup()

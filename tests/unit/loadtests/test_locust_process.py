@@ -1,6 +1,7 @@
 """Real Locust processes on a real HTTP server of this machine."""
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
@@ -87,42 +88,32 @@ async def test_a_trace_is_sent_whole_by_all_processes(serve_chat, tmp_path):
     assert {len(body["messages"][0]["content"]) for body in bodies} == {160}
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "kind"),
-    [
-        (503, b'{"error": {"message": "The pool is full."}}', "status 503"),
-        (200, event(choices=[{"delta": {"content": "x"}}]), "incomplete stream"),
-        (200, event(choices=[{"delta": {}}]) + b"data: [DONE]\n\n", "no content"),
-        (
-            200,
-            event(choices=[{"delta": {"content": "x"}}]) + event(error={"message": "It broke."}) + b"data: [DONE]\n\n",
-            "error in a stream",
-        ),
-    ],
-)
-async def test_failures_are_told_apart(serve_chat, tmp_path, status, body, kind):
+async def test_failures_are_told_apart(serve_chat, tmp_path):
+    text, end = event(choices=[{"delta": {"content": "x"}}]), b"data: [DONE]\n\n"
+    bodies = {
+        "status 503": (503, b'{"error": {"message": "The pool is full."}}'),
+        "incomplete stream": (200, text),
+        "no content": (200, event(choices=[{"delta": {}}]) + end),
+        "error in a stream": (200, text + event(error={"message": "It broke."}) + end),
+    }
+    kinds = itertools.cycle([*bodies, "timeout", "connection"])
+
     async def answer(request):
+        kind = next(kinds)
+        if kind == "timeout":
+            await asyncio.sleep(10)
+        if kind == "connection":
+            request.transport.close()
+        status, body = bodies.get(kind, (200, b""))
         return web.Response(status=status, body=body)
 
-    samples, _ = await run(await serve_chat(answer), tmp_path, users=1, seconds=1.0, think_s=0.05)
-    assert set(samples.texts("failure")) == {kind}
-    if kind == "status 503":
-        assert samples.messages == {kind: "The pool is full."}
-
-
-async def test_answers_that_do_not_come_or_break_off(serve_chat, tmp_path):
-    async def answer(request):
-        await asyncio.sleep(10)
-
-    settings = {"users": 1, "seconds": 1.5, "timeout_s": 0.4, "stream": False}
+    settings = {"users": 1, "seconds": 4.0, "timeout_s": 0.8}
     samples, _ = await run(await serve_chat(answer), tmp_path, **settings)
-    assert set(samples.texts("failure")) == {"timeout"}
-
-    async def break_off(request):
-        request.transport.close()
-
-    samples, _ = await run(await serve_chat(break_off), tmp_path, users=1, seconds=1.0, think_s=0.05)
-    assert set(samples.texts("failure")) == {"connection"}
+    assert set(samples.texts("failure")) == {*bodies, "timeout", "connection"}
+    assert samples.failures == len(samples)
+    assert samples.messages["status 503"] == "The pool is full."
+    assert samples.messages["error in a stream"] == "It broke."
+    assert samples.messages["timeout"] == "No whole answer within 0.8 s."
 
 
 async def test_a_kept_connection_that_the_server_closes_is_no_failure(serve_chat, tmp_path):
@@ -152,11 +143,18 @@ def test_what_locust_refuses_is_one_sentence(tmp_path):
         run_locust(Scenario(shape="constant", users=1, seconds=1, mix="zeroeval", data=tmp_path), tmp_path)
 
 
-def test_the_locustfile_names_a_wrong_option():
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--load-mix", "poems"]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--load-mix", "poems"], "Error: --mix 'poems' is unknown"),
+        (["--host", "http://192.0.2.1/v1"], "Error: '192.0.2.1' is not this machine"),
+    ],
+)
+def test_the_locustfile_names_what_is_wrong(options, message):
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "Error: --mix 'poems' is unknown" in done.stderr
+    assert message in done.stderr
 
 
 def test_gevent_stays_in_locusts_processes():

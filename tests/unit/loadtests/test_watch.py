@@ -1,6 +1,9 @@
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import orjson
@@ -73,8 +76,7 @@ def test_replicas_and_queues_are_noted(dashboard: str, monkeypatch: pytest.Monke
 
 
 def test_the_dashboard_is_found_by_the_port_of_its_endpoint(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = int(dashboard.rsplit(":", 1)[1])
-    monkeypatch.setattr(watch, "_PORTS", (port,))
+    monkeypatch.setattr(watch, "_own_dashboards", lambda: ["http://127.0.0.1:9", dashboard])
     assert find_dashboard(8123) == dashboard
     assert find_dashboard(8124) is None
 
@@ -86,3 +88,21 @@ def test_a_dashboard_that_is_not_there_is_said(address: str | None, monkeypatch:
         time.sleep(0.3)
     assert "dashboard" in log.unreachable
     assert log.machine_cpu
+
+
+def test_only_this_users_own_dashboards_are_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "dashboard" / "dashboard.py"
+    script.parent.mkdir()
+    script.write_text(
+        "import socket, sys, time\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "print(server.getsockname()[1], flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        assert url in set(watch._own_dashboards())
+        monkeypatch.setattr("os.getuid", lambda: 12_345)
+        assert url not in set(watch._own_dashboards())
+        process.kill()

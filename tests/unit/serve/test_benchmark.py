@@ -1,4 +1,5 @@
 import itertools
+import json
 import sys
 from pathlib import Path
 
@@ -113,6 +114,14 @@ def test_bare_server(config):
     assert "--enforce-eager" in command
     assert "--no-enable-prefix-caching" in command
     assert variables["VLLM_CPU_KVCACHE_SPACE"] == "1"
+
+
+def test_settings_with_settings_of_their_own_are_json_for_the_bare_server(config):
+    engine = llm_config(read_source(config, "small"))
+    engine["engine_kwargs"] = {"structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True}}
+    command, _ = bare_command(engine, 8125)
+    given = json.loads(command[command.index("--structured-outputs-config") + 1])
+    assert given == {"backend": "xgrammar", "disable_any_whitespace": True}
 
 
 def test_prompt_logs_stay_as_the_user_set_them(config):
