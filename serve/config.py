@@ -105,22 +105,23 @@ class SelfVerifySettings(_Settings):
     samples: int = Field(8, ge=1, le=64, description="How often an expert is asked whether its answer is right.")
     threshold: float = Field(0.5, ge=0, le=1, description="Least share of the replies that must say so.")
     prompt: str = Field(VERIFY_PROMPT, description="What it is asked; {question} and {answer} are replaced.")
-    accept: str = Field(r"(?i)^\W*correct\b", description="Regular expression of a reply that says so.")
+    accept: str = Field(
+        r"(?i)^\W*correct\b", description="Regular expression of a reply that says so; {answer} is replaced."
+    )
     temperature: float = Field(1.0, ge=0)
     max_tokens: int = Field(16, ge=1)
 
-    @field_validator("prompt")
-    @classmethod
-    def _prompt_shows_the_answer(cls, prompt: str) -> str:
-        if "{answer}" not in prompt:
-            raise ValueError("prompt must hold {answer}, and usually {question} too")
-        return prompt
+    @model_validator(mode="after")
+    def _answer_is_looked_at(self) -> Self:
+        if "{answer}" not in self.prompt + self.accept:
+            raise ValueError("prompt (or accept, to ask again and compare) must hold {answer}")
+        return self
 
     @field_validator("accept")
     @classmethod
     def _accept_is_a_pattern(cls, accept: str) -> str:
         try:
-            re.compile(accept)
+            re.compile(accept.replace("{answer}", "answer"))
         except re.error as error:
             raise ValueError(f"accept is no regular expression ({error})") from None
         return accept

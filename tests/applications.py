@@ -70,7 +70,7 @@ def planned_applications(router: Path, folder: Path) -> list[dict[str, Any]]:
         "tight": {"router": str(folder / "first-sim-tight")},
     }
     arms = {"small-x3": {"expert": "sim-small", "n": 3, "ranker": str(folder / "judge")}}
-    args = {"experts": experts, "routes": routes, "arms": arms, "limits": {"request_timeout_s": 20}}
+    args = {"experts": experts, "routes": routes, "arms": arms, "limits": {"request_timeout_s": 60}}
     few = {"max_sequences": 1, "max_waiting": 1}
     return [
         _endpoint("planned", "/plans", args),

@@ -62,7 +62,10 @@ async def _score(exchange: Exchange, steps: Cascade, held: HeldAnswer) -> float 
 
 
 async def _verified(exchange: Exchange, how: SelfVerification, expert: str, answer: str) -> float | None:
-    """Share of the expert's own replies that call its answer right (AutoMix, section 3); None without a reply."""
+    """Share of the expert's own replies that call its answer right (AutoMix, section 3); None without a reply.
+
+    Where the pattern holds `{answer}`, it is the answer that a reply must repeat.
+    """
     question = exchange.question()
     parts = {"{question}": question, "{answer}": answer}
     prompt = re.sub(r"\{question\}|\{answer\}", lambda found: parts[found[0]], how.prompt)
@@ -77,5 +80,6 @@ async def _verified(exchange: Exchange, how: SelfVerification, expert: str, answ
     except ApiError:
         exchange.fallback = "failed"
         return None
-    accepted = sum(re.search(how.accept, reply) is not None for reply in replies.texts)
+    pattern = re.compile(how.accept.replace("{answer}", re.escape(answer.strip())))
+    accepted = sum(pattern.search(reply) is not None for reply in replies.texts)
     return accepted / len(replies.texts)

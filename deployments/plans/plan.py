@@ -32,7 +32,8 @@ class SelfVerification:
     Attributes:
         samples: how often it is asked.
         prompt: what it is asked; `{question}` and `{answer}` are replaced.
-        accept: regular expression that a reply matches where it says that the answer is right.
+        accept: regular expression that a reply matches where it says that the answer is right; `{answer}` in it is
+            replaced too.
         temperature: of these replies.
         max_tokens: most tokens of a reply.
     """

@@ -117,12 +117,18 @@ def _deploy(settings: dict[str, Any], dashboard_url: str) -> ServeSubmissionClie
     """Deploy the applications by Serve's REST API, and give its client.
 
     Raises:
-        StartError: Serve refuses the configuration.
+        StartError: Serve does not start, or refuses the configuration.
     """
     from ray import serve as ray_serve
     from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+    from ray.exceptions import RayError
 
-    ray_serve.start(proxy_location=settings.get("proxy_location", "EveryNode"), http_options=_http_options(settings))
+    try:
+        ray_serve.start(
+            proxy_location=settings.get("proxy_location", "EveryNode"), http_options=_http_options(settings)
+        )
+    except RayError as error:
+        raise StartError(f"Ray Serve's proxy did not start: {_last_error(str(error))}") from error
     client = ServeSubmissionClient(dashboard_url)
     _submit(client, settings)
     return client

@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_named(place: Path, route: dict[str, Any], message:
         ({"router": "a", "cascade": "b"}, "has router and cascade"),
         ({"cascade": "b", "light": "a"}, "light belongs to a route with a router"),
         ({"self_verify": {"experts": ["small"]}}, "at least 2"),
-        ({"self_verify": {"experts": ["small", "large"], "prompt": "ok?"}}, "must hold {answer}"),
+        ({"self_verify": {"experts": ["small", "large"], "prompt": "ok?"}}, "must hold"),
         ({"self_verify": {"experts": ["small", "large"], "accept": "("}}, "no regular expression"),
         ({"blend": {"ranker": "x", "experts": ["small", "large"], "members": 2}}, "go together"),
     ],

@@ -168,3 +168,16 @@ async def test_an_expert_that_cannot_verify_leaves_it_to_the_last(bench: Bench) 
     how = SelfVerification(2, "{answer}", "never matches this")
     answered = await bench.ask(Cascade(("small", "large"), (0.5,), how))
     assert answered.text == "large says"
+
+
+@pytest.mark.parametrize(
+    ("replies", "kept"), [(("42.", " 42. ", "42.", "7"), True), (("42.", "420", "4", "42"), False)]
+)
+async def test_an_expert_that_gives_the_same_answer_again_is_believed(
+    bench: Bench, replies: tuple[str, ...], kept: bool
+) -> None:
+    bench.experts["small"].texts = replies
+    how = SelfVerification(4, "{question}", r"^\s*{answer}\s*$")
+    answered = await bench.ask(Cascade(("small", "large"), (0.6,), how))
+    assert bench.experts["small"].bodies[1]["messages"][0]["content"] == "a question"
+    assert (answered.header["x-pointsman-expert"] == "small") == kept
