@@ -71,6 +71,17 @@ def test_pointsman_runs_the_one_engine_and_its_route_still_decides(config):
     assert settings["http_options"] == {"host": "127.0.0.1", "port": 8123, "request_timeout_s": 77}
 
 
+def test_an_upstream_answers_in_the_engines_place_and_routers_are_as_many_as_asked_for(config):
+    source = read_source(config, "small")
+    settings, route = pointsman_config(source, 8123, upstream="http://127.0.0.1:8100/v1", router_replicas=3)
+    ServeDeploySchema.model_validate(settings)
+    (endpoint,) = settings["applications"]
+    checked = PointsmanSettings.model_validate(endpoint["args"])
+    assert checked.experts["small"].url == "http://127.0.0.1:8100/v1"
+    assert (route, checked.routes["auto"].policy.experts) == ("auto", ("small",))
+    assert endpoint["deployments"] == [{"name": "Router", "num_replicas": 3}]
+
+
 def test_without_an_artifact_there_is_no_route(config):
     (config.parent / "trained" / "router.json").unlink()
     settings, route = pointsman_config(read_source(config, "small"), 8123)

@@ -5,20 +5,21 @@ import pytest
 from typer.testing import CliRunner
 
 from routers import ParameterError
+from serve.bench_session import terminable, user_counts
 from serve.cli import app
-from serve.commands.bench import _counts, _stacks, _terminable
+from serve.commands.bench import _stacks
 
 CONFIG = Path(__file__).resolve().parents[4] / "config.yaml"
 
 
 def test_users_are_counted_once_and_in_order():
-    assert _counts("64,1,64") == [1, 64]
+    assert user_counts("64,1,64") == [1, 64]
 
 
 @pytest.mark.parametrize("users", ["", "1,x", "0", "-1,2", "1.5"])
 def test_wrong_users_are_refused(users):
     with pytest.raises(ParameterError, match="--users is"):
-        _counts(users)
+        user_counts(users)
 
 
 def test_stacks_of_the_demo(tmp_path, monkeypatch):
@@ -38,7 +39,7 @@ def test_stacks_of_the_demo(tmp_path, monkeypatch):
 
 def test_being_terminated_is_like_ctrl_c():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), _terminable():
+    with pytest.raises(KeyboardInterrupt), terminable():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
 
