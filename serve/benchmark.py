@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def bare_command(engine: Mapping[str, Any], port: int) -> tuple[list[str], dict[
         if isinstance(value, bool):
             command.append(f"--{option}" if value else f"--no-{option}")
         else:
-            command += [f"--{option}", str(value)]
+            command += [f"--{option}", str(value) if isinstance(value, str | int | float) else json.dumps(value)]
     return command, dict(engine["runtime_env"]["env_vars"])
 
 

@@ -55,7 +55,7 @@ def peers(
     seconds: Annotated[float, typer.Option(min=0.5, help="Measured time of each load.")] = 3.0,
     rounds: Annotated[int, typer.Option(min=1, help="Times that each load is measured in one start.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Router replicas, and processes of each proxy.")] = 1,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Begin nothing more after this time.")] = 25.0,
+    minutes: Annotated[float, typer.Option(min=0, help="Begin nothing more after this time.")] = 25.0,
     installed: Annotated[Path, typer.Option(help="Folder of the peers' environments.")] = Path(".peers"),
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
 ) -> None:

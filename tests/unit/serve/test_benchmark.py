@@ -1,4 +1,5 @@
 import itertools
+import json
 import sys
 from pathlib import Path
 
@@ -43,7 +44,11 @@ def config(tmp_path):
             "args": {
                 "model": str(tmp_path / "checkpoint"),
                 "device": "cpu",
-                "engine_kwargs": {"max_model_len": 128, "enable_prefix_caching": False},
+                "engine_kwargs": {
+                    "max_model_len": 128,
+                    "enable_prefix_caching": False,
+                    "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+                },
             },
             "deployments": [{"name": "Expert", "autoscaling_config": {"min_replicas": 1, "max_replicas": 1}}],
         }
@@ -121,6 +126,7 @@ def test_bare_server(config):
     assert given["--model"] == str(config.parent / "checkpoint")
     assert given["--served-model-name"] == "small"
     assert given["--max-model-len"] == "128"
+    assert json.loads(given["--structured-outputs-config"]) == {"backend": "xgrammar", "disable_any_whitespace": True}
     assert "--enforce-eager" in command
     assert "--no-enable-prefix-caching" in command
     assert variables["VLLM_CPU_KVCACHE_SPACE"] == "1"
