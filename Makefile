@@ -12,14 +12,16 @@ RESULTS ?= --resamples 300 --judged-folds 2
 INSTALLED := $(VENV)/.installed-$(DEVICE)
 PINS := requirements/bootstrap.txt requirements/$(DEVICE).txt requirements/dev.txt requirements/environment.py
 
+PEERS := litellm routellm
+
 # The tests use only what the repository holds.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_NO_USAGE_STATS=1 \
 	DO_NOT_TRACK=1 RAY_USAGE_STATS_ENABLED=0
 
-.PHONY: help install serve test check format bench results lock clean
+.PHONY: help install serve test check format bench bench-peers results lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo "  Settings: CONFIG=$(CONFIG) (serve), DATA=$(DATA) (results), DEVICE=cpu|gpu (install), PYTHON=$(PYTHON) (3.11 or newer)"
 
 install: $(INSTALLED) ## make the environment in .venv and install the pinned packages
@@ -53,6 +55,13 @@ format: install ## format the code and apply the safe fixes of the linter
 bench: install ## measure Pointsman beside ray.serve.llm's own ingress, then every router alone
 	@$(OFFLINE) $(VENV)/bin/pointsman bench
 
+bench-peers: $(PEERS:%=.peers/%/.installed) ## measure Pointsman beside LiteLLM, RouteLLM and ray.serve.llm; shorter: make bench-peers ARGS="--users 1,64"
+	@$(OFFLINE) $(VENV)/bin/python -m serve.peers $(ARGS)
+
+# What cannot be installed is left out of the comparison, which says so.
+.peers/%/.installed: requirements/peers-%.txt requirements/environment.py | install
+	@rm -f $@ && $(VENV)/bin/python requirements/environment.py peer --name $* && touch $@ || echo "$* is left out."
+
 results: install ## write docs/results.md and its pictures anew; one part: make results PART=pools
 	@$(OFFLINE) $(VENV)/bin/python -m serve.results --data $(DATA) --out docs $(RESULTS) $(if $(PART),--only $(PART))
 
@@ -60,5 +69,5 @@ lock: $(VENV)/bin/python ## resolve the pinned lists in requirements/ anew
 	@$(VENV)/bin/python requirements/environment.py lock
 
 clean: ## remove the environment and every cache
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .peers build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -52,6 +52,7 @@ class Load:
         timeout_s: the longest that one request may take.
         prompts: user messages, sent in turn.
         number_header: a response header with a number to collect.
+        body: what every request's body has beside the usual.
     """
 
     url: str
@@ -64,6 +65,7 @@ class Load:
     timeout_s: float = 60.0
     prompts: tuple[str, ...] = field(default_factory=_questions)
     number_header: str | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
 
     def address(self) -> tuple[str, int, str]:
         """Host, port and path of the URL.
@@ -88,6 +90,7 @@ class Load:
                 "ignore_eos": True,
                 "temperature": 0,
                 "stream": self.stream,
+                **self.body,
             }
         )
         head = (

@@ -54,7 +54,9 @@ class Summary:
         first_token_p50_ms: median over the rounds of each round's median.
         first_token_p99_ms: the same of the 99th percentile.
         latency_p50_ms: the whole answer.
+        latency_p99_ms: its 99th percentile.
         decision_us: the decision, where the server says how long it took.
+        decision_p99_us: its 99th percentile.
         failures: of all rounds together, by kind.
         client_cpu: the highest share of one processor that the load generator used.
     """
@@ -64,7 +66,9 @@ class Summary:
     first_token_p50_ms: Spread | None
     first_token_p99_ms: Spread | None
     latency_p50_ms: Spread | None
+    latency_p99_ms: Spread | None
     decision_us: Spread | None
+    decision_p99_us: Spread | None
     failures: dict[str, int]
     client_cpu: float
 
@@ -85,7 +89,9 @@ class Summary:
             first_token_p50_ms=spread(lambda result: result.first_token_ms),
             first_token_p99_ms=spread(lambda result: result.first_token_ms, "p99"),
             latency_p50_ms=spread(lambda result: result.latency_ms),
+            latency_p99_ms=spread(lambda result: result.latency_ms, "p99"),
             decision_us=spread(lambda result: result.header),
+            decision_p99_us=spread(lambda result: result.header, "p99"),
             failures=dict(failures),
             client_cpu=max(result.client_cpu for result in results),
         )
@@ -97,9 +103,11 @@ class Comparison:
 
     Args:
         baseline: the row that ratios are taken against.
+        floor: the row whose latency all others are said to add to, if there is one.
     """
 
     baseline: str
+    floor: str | None = None
     results: dict[tuple[str, Point], list[LoadResult]] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
 
@@ -122,13 +130,24 @@ class Comparison:
         results = self.results.get((row, point))
         return Summary.of(results) if results else None
 
-    def ratio(self, row: str, point: Point, quantity: str) -> float | None:
-        """A row's median of a quantity of `Summary`, divided by the baseline's; None where there is none."""
-        ours, theirs = self.summary(row, point), self.summary(self.baseline, point)
-        if ours is None or theirs is None:
+    def median(self, row: str, point: Point, quantity: str) -> float | None:
+        """A row's median of a quantity of `Summary`; None where there is none."""
+        summary = self.summary(row, point)
+        spread = None if summary is None else getattr(summary, quantity)
+        return None if spread is None else float(spread.median)
+
+    def ratio(self, row: str, point: Point, quantity: str, *, against: str | None = None) -> float | None:
+        """A row's median of a quantity, divided by the baseline's or another row's; None where there is none."""
+        above = self.median(row, point, quantity)
+        below = self.median(against or self.baseline, point, quantity)
+        return None if above is None or not below else above / below
+
+    def added_ms(self, row: str, point: Point, quantity: str = "latency_p50_ms") -> float | None:
+        """What a row's whole answers take longer than the floor's; None where there is none."""
+        if self.floor is None or row == self.floor:
             return None
-        above, below = getattr(ours, quantity), getattr(theirs, quantity)
-        return above.median / below.median if above is not None and below is not None and below.median else None
+        ours, least = self.median(row, point, quantity), self.median(self.floor, point, quantity)
+        return None if ours is None or least is None else ours - least
 
     @property
     def client_was_busy(self) -> bool:
@@ -148,6 +167,7 @@ class Comparison:
         """Everything, for programs."""
         return {
             "baseline": self.baseline,
+            "floor": self.floor,
             "points": [
                 {
                     "row": row,
@@ -156,6 +176,8 @@ class Comparison:
                     "summary": self.summary(row, point),
                     "requests_per_s_ratio": self.ratio(row, point, "requests_per_s"),
                     "first_token_ratio": self.ratio(row, point, "first_token_p50_ms"),
+                    "added_p50_ms": self.added_ms(row, point),
+                    "added_p99_ms": self.added_ms(row, point, "latency_p99_ms"),
                     "rounds": [result.as_json() for result in self.results[row, point]],
                 }
                 for point in self.points
@@ -168,14 +190,24 @@ class Comparison:
         }
 
     def _table(self, point: Point) -> RenderableType:
-        users = "1 user" if point.users == 1 else f"{point.users} users"
-        names = ("requests/s", "first token ms", "p99 ms", "decision µs", "failures", "× requests/s", "× first token")
-        table = _new_table(names)
+        users = "1 user" if point.users == 1 else f"{point.users:,} users"
+        added = () if self.floor is None else ("added ms p50", "p99")
+        ratios = ("× requests/s", "× first token")
+        table = _new_table(
+            ("requests/s", "first token ms", "p99 ms", *added, "decision µs", "failures", "client", *ratios)
+        )
         for row in self.rows:
             summary = self.summary(row, point)
             if summary is not None:
-                table.add_row(row, *_cells(summary), *self._ratio_cells(row, point))
+                extra = () if self.floor is None else self._added_cells(row, point)
+                table.add_row(row, *_cells(summary, extra), *self._ratio_cells(row, point))
         return Group(Text(f"{users}, {'streaming' if point.stream else 'not streaming'}", "bold"), table)
+
+    def _added_cells(self, row: str, point: Point) -> list[str]:
+        if row == self.floor:
+            return ["", ""]
+        added = [self.added_ms(row, point, quantity) for quantity in ("latency_p50_ms", "latency_p99_ms")]
+        return ["–" if value is None else _number(value) for value in added]
 
     def _ratio_cells(self, row: str, point: Point) -> list[str]:
         if row == self.baseline:
@@ -185,26 +217,31 @@ class Comparison:
 
 
 def _new_table(names: Sequence[str]) -> Table:
-    table = Table("", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")
     return table
 
 
-def _cells(summary: Summary) -> list[str]:
-    p99, decision = summary.first_token_p99_ms, summary.decision_us
+def _cells(summary: Summary, added: Sequence[str]) -> list[str]:
+    p99, decision, decision_p99 = summary.first_token_p99_ms, summary.decision_us, summary.decision_p99_us
     return [
         _spread_cell(summary.requests_per_s),
         _spread_cell(summary.first_token_p50_ms),
         "–" if p99 is None else _number(p99.median),
-        "" if decision is None else _number(decision.median),
+        *added,
+        "" if decision is None or decision_p99 is None else f"{decision.median:.0f}/{decision_p99.median:.0f}",
         ", ".join(f"{count} {kind}" for kind, count in summary.failures.items()) or "0",
+        f"{summary.client_cpu:.0%}",
     ]
 
 
 def _spread_cell(spread: Spread | None) -> str:
     if spread is None:
         return "–"
+    if spread.low == spread.high:
+        return _number(spread.median)
     return f"{_number(spread.median)} ({_number(spread.low)}–{_number(spread.high)})"
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,17 @@ import psutil
 
 from loadtests.errors import LoadTestError
 
-__all__ = ["Memory", "Stack", "clean_environment", "free_port", "last_error", "memory_of", "running", "stray_engines"]
+__all__ = [
+    "Memory",
+    "Stack",
+    "clean_environment",
+    "free_port",
+    "has_ended",
+    "last_error",
+    "memory_of",
+    "running",
+    "stray_engines",
+]
 
 _ENGINE = re.compile(r"^(?:VLLM|ray)::|vllm\.entrypoints")
 _ERROR_LINE = re.compile(r"^.*(?:Error|Exception): .+$", re.MULTILINE)
@@ -37,6 +47,8 @@ class Stack:
         url: its base URL, ending in ``/v1``.
         models: the models to ask it for, by the name that reports give the row.
         environment: all of its environment.
+        behind: servers that this one hands requests on to; they are started before it and end after it.
+        body: what every request's body has beside the usual.
     """
 
     name: str
@@ -44,6 +56,8 @@ class Stack:
     url: str
     models: Mapping[str, str]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    behind: Sequence[Stack] = ()
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +98,14 @@ def running(
     expected_tokens: int,
     timeout_s: float = 300.0,
     on_wait: Callable[[float], None] | None = None,
-) -> Iterator[psutil.Process]:
-    """Start a server, wait until every model answers, and stop it with all that it started.
+) -> Iterator[list[psutil.Process]]:
+    """Start a server and those behind it, wait until every model answers, and stop them with all that they started.
+
+    Yields the processes that were started: the server's own first, then those of the servers behind it.
 
     Args:
         stack: the server.
-        log: where its output goes.
+        log: where its output goes; that of servers behind it into files beside this one.
         expected_tokens: output tokens that every answer must have.
         timeout_s: how long it may take to start.
         on_wait: told the seconds waited, now and then.
@@ -97,6 +113,20 @@ def running(
     Raises:
         LoadTestError: it did not start, or it answers otherwise than asked.
     """
+    with ExitStack() as opened:
+        behind = []
+        for number, server in enumerate(stack.behind):
+            beside = log.with_name(f"{log.stem}-behind-{number}{log.suffix}")
+            waiting = running(server, beside, expected_tokens=expected_tokens, timeout_s=timeout_s, on_wait=on_wait)
+            behind += opened.enter_context(waiting)
+        process = opened.enter_context(_started(stack, log, expected_tokens, timeout_s, on_wait))
+        yield [process, *behind]
+
+
+@contextmanager
+def _started(
+    stack: Stack, log: Path, expected_tokens: int, timeout_s: float, on_wait: Callable[[float], None] | None
+) -> Iterator[psutil.Process]:
     with log.open("wb") as output:
         started = subprocess.Popen(
             stack.command,
@@ -114,16 +144,25 @@ def running(
         _stop(started, process)
 
 
-def memory_of(process: psutil.Process) -> Memory:
-    """What a process and all that it started hold."""
+def memory_of(*processes: psutil.Process) -> Memory:
+    """What processes and all that they started hold; those that have ended hold nothing."""
     held, count = 0, 0
-    for member in [process, *process.children(recursive=True)]:
+    for member in [member for process in processes if not has_ended(process) for member in _family(process)]:
         try:
             held += member.memory_full_info().pss
             count += 1
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return Memory(pss_bytes=held, processes=count)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process is gone, or would be if its parent had asked for its end."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
 
 
 def _wait_until_ready(
@@ -154,6 +193,7 @@ def _answers(stack: Stack, model: str, expected_tokens: int) -> bool:
         "messages": [{"role": "user", "content": "What is 3 plus 4?"}],
         "max_tokens": expected_tokens,
         "ignore_eos": True,
+        **stack.body,
     }
     try:
         answer = httpx.post(f"{stack.url}/chat/completions", json=body, timeout=_PROBE_TIMEOUT_S)

@@ -1,5 +1,7 @@
 """Make the Makefile's environment: `install` fills it from the pinned lists, `lock` writes those lists anew.
 
+`peer` makes an environment beside it for another project's server that `make bench-peers` compares with.
+
 It runs on the environment's own Python before anything else is there, so it uses the standard library only.
 """
 
@@ -17,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent
 UV = Path(sys.executable).with_name("uv")
 DEVICES = ("cpu", "gpu")
+PEERS = ("litellm", "routellm")
 # The lists hold for every CPython the project supports; the oldest one has the most conditional dependencies.
 RESOLVE_FOR = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
 
@@ -79,14 +82,32 @@ def install(device: str) -> None:
     env = bootstrap()
     torch = torch_pin(f"{device}.txt")
     print(f"Installing {torch}, then the rest of requirements/{device}.txt and dev.txt.", flush=True)
-    if not uv("pip", "install", "--no-deps", torch, env=env, may_fail=True):
-        print(f"{torch} is not where pip is told to look: taking it from PyTorch's own index.", flush=True)
-        backend = "cpu" if device == "cpu" else "auto"
-        uv("pip", "install", "--no-deps", "--torch-backend", backend, torch, env=env)
+    install_torch(torch, device, env)
     lists = [str(HERE / f"{device}.txt"), str(HERE / "dev.txt"), str(HERE / "bootstrap.txt")]
     # Compiled once here rather than by each of an engine's processes, where Python may not be allowed to write.
     uv("pip", "sync", "--compile-bytecode", *lists, env=env)
     uv("pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".", env=env)
+
+
+def install_torch(torch: str, device: str, env: Mapping[str, str]) -> None:
+    """Install torch from where pip is told to look, else from PyTorch's own index."""
+    if uv("pip", "install", "--no-deps", torch, env=env, may_fail=True):
+        return
+    print(f"{torch} is not where pip is told to look: taking it from PyTorch's own index.", flush=True)
+    backend = "cpu" if device == "cpu" else "auto"
+    uv("pip", "install", "--no-deps", "--torch-backend", backend, torch, env=env)
+
+
+def peer(name: str) -> None:
+    """Bring `.peers/<name>` to exactly the pinned list of a peer, whose packages would not fit beside ours."""
+    folder = PROJECT / ".peers" / name
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    env = {**bootstrap(), "UV_PYTHON": str(folder / "bin" / "python")}
+    print(f"Installing requirements/peers-{name}.txt into {folder.relative_to(PROJECT)}.", flush=True)
+    if "torch==" in (HERE / f"peers-{name}.txt").read_text():
+        install_torch(torch_pin(f"peers-{name}.txt"), "cpu", env)
+    # Without compiled files a peer would compile modules while it answers, wherever Python may not write them.
+    uv("pip", "sync", "--quiet", "--compile-bytecode", str(HERE / f"peers-{name}.txt"), env=env)
 
 
 def lock() -> None:
@@ -97,15 +118,17 @@ def lock() -> None:
         options += ["--torch-backend", "cpu"]
     resolve("cpu", ("cpu", "demo", "encoders", "reports"), options, env)
     resolve("dev", ("dev",), ["--constraint", "requirements/cpu.txt"], env)
+    resolve("peers-litellm", (), [], env)
+    resolve("peers-routellm", (), [*options[2:], "--constraint", "requirements/cpu.txt"], env)
     # A folder of wheels may hold a CPU build of torch, which would satisfy the GPU list's pin too.
     only_index = {key: value for key, value in env.items() if key != "UV_FIND_LINKS"}
     resolve("gpu", ("gpu", "demo", "encoders", "reports"), ["--constraint", "requirements/dev.txt"], only_index)
 
 
 def resolve(name: str, extras: Sequence[str], options: Sequence[str], env: Mapping[str, str]) -> None:
-    """Write `requirements/<name>.txt` from pyproject.toml's extras and `requirements/<name>.in`."""
+    """Write `requirements/<name>.txt` from `requirements/<name>.in` and, with extras, from pyproject.toml's."""
     chosen = [part for extra in extras for part in ("--extra", extra)]
-    inputs = ["pyproject.toml", f"requirements/{name}.in"]
+    inputs = [*(["pyproject.toml"] if extras else []), f"requirements/{name}.in"]
     style = ["--quiet", "--no-annotate", "--custom-compile-command", "make lock"]
     output = ["--output-file", f"requirements/{name}.txt"]
     uv("pip", "compile", *inputs, *chosen, *options, *RESOLVE_FOR, *style, *output, env=env)
@@ -114,11 +137,14 @@ def resolve(name: str, extras: Sequence[str], options: Sequence[str], env: Mappi
 def main() -> None:
     """Parse the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("install", "lock"))
+    parser.add_argument("action", choices=("install", "lock", "peer"))
     parser.add_argument("--device", choices=DEVICES, default="cpu")
+    parser.add_argument("--name", choices=PEERS, help="whose environment `peer` makes")
     arguments = parser.parse_args()
     if arguments.action == "install":
         install(arguments.device)
+    elif arguments.action == "peer":
+        peer(arguments.name or parser.error("peer needs --name"))
     else:
         lock()
 

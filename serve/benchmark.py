@@ -92,11 +92,19 @@ def llm_config(source: BenchSource) -> dict[str, Any]:
     return config
 
 
-def pointsman_config(source: BenchSource, port: int) -> tuple[dict[str, Any], str | None]:
+def pointsman_config(
+    source: BenchSource, port: int, *, upstream: str | None = None, router_replicas: int | None = None
+) -> tuple[dict[str, Any], str | None]:
     """The configuration with the measured engine alone, and the route that leads to it.
 
     The route's router still scores every prompt; a policy that allows one expert makes that expert the answer. The
     other experts keep their place in the configuration, as the router was trained for them, but do not run.
+
+    Args:
+        source: where experts, routes and settings come from.
+        port: where it listens.
+        upstream: an endpoint's URL, ending in ``/v1``, that answers in the engine's place; no engine runs then.
+        router_replicas: so many of them all the time, in place of the configured number.
 
     Returns:
         The configuration, and the name of its default route, or of the first one whose artifact is there; None if
@@ -115,14 +123,16 @@ def pointsman_config(source: BenchSource, port: int) -> tuple[dict[str, Any], st
     default = args.get("default_route")
     route = default if default in routes else next(iter(routes), None)
     experts = {name: _named(expert, runs=name == source.expert) for name, expert in args["experts"].items()}
+    if upstream is not None:
+        experts[source.expert] = {"price": experts[source.expert]["price"], "url": upstream}
     endpoint = {
         **source.endpoint,
         "args": {**args, "experts": experts, "routes": routes, "default_route": route},
-        "deployments": [_without_policies(options) for options in source.endpoint.get("deployments", [])],
+        "deployments": [_options(each, router_replicas) for each in source.endpoint.get("deployments", [])],
     }
     engine = {**source.engine, "args": {**source.engine["args"], "model": _absolute(source.engine["args"]["model"])}}
-    config = {**source.config, "http_options": source.http_options(port), "applications": [endpoint, engine]}
-    return config, route
+    applications = [endpoint] if upstream is not None else [endpoint, engine]
+    return {**source.config, "http_options": source.http_options(port), "applications": applications}, route
 
 
 def ray_config(source: BenchSource, engine: Mapping[str, Any], port: int) -> dict[str, Any]:
@@ -146,7 +156,7 @@ def bare_command(engine: Mapping[str, Any], port: int) -> tuple[list[str], dict[
         if isinstance(value, bool):
             command.append(f"--{option}" if value else f"--no-{option}")
         else:
-            command += [f"--{option}", json.dumps(value) if isinstance(value, dict) else str(value)]
+            command += [f"--{option}", str(value) if isinstance(value, str | int | float) else json.dumps(value)]
     return command, dict(engine["runtime_env"]["env_vars"])
 
 
@@ -154,9 +164,13 @@ def _named(expert: Mapping[str, Any], *, runs: bool) -> dict[str, Any]:
     return dict(expert) if runs else {"price": expert["price"], "url": _NOWHERE, "probe": False}
 
 
-def _without_policies(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Deployment options without policies that were meant for other experts."""
-    return {name: value for name, value in options.items() if name != "user_config"}
+def _options(options: Mapping[str, Any], router_replicas: int | None) -> dict[str, Any]:
+    """Deployment options without policies meant for other experts, and with the number of Routers asked for."""
+    kept = {name: value for name, value in options.items() if name != "user_config"}
+    if router_replicas is not None and options.get("name") == "Router":
+        kept.pop("autoscaling_config", None)
+        kept["num_replicas"] = router_replicas
+    return kept
 
 
 def _absolute(path: Any) -> Any:

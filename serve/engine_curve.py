@@ -27,7 +27,7 @@ from deployments.experts.simulation.fitting import QUANTITIES, Measured, fit_tim
 from deployments.experts.simulation.timing import Capacity, Timing
 from deployments.experts.vllm_alone import EngineAlone
 from routers.errors import DataError, ParameterError, PointsmanError
-from serve.commands.bench import terminable, user_counts
+from serve.bench_session import terminable, user_counts
 
 __all__ = ["Curve", "Device", "read_curve", "split"]
 

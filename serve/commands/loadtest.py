@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from serve.commands.bench import terminable, user_counts
+from serve.bench_session import terminable, user_counts
 
 if TYPE_CHECKING:
     from loadtests.results import Outcome

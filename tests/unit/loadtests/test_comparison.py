@@ -75,11 +75,33 @@ def test_a_ratio_with_nothing_below_is_none():
     assert comparison.ratio("ours", MANY, "first_token_p50_ms") is None
 
 
+def test_added_latency_is_what_the_floor_does_not_take():
+    comparison = compared()
+    assert comparison.added_ms("theirs", ONE) is None
+    comparison.floor = "ours"
+    assert comparison.added_ms("theirs", ONE) == 48.0 - 12.0
+    assert comparison.added_ms("theirs", ONE, "latency_p99_ms") == 3 * (48.0 - 12.0)
+    assert comparison.added_ms("ours", ONE) is None
+    assert comparison.added_ms("theirs", MANY) is None
+    text = text_of(comparison)
+    assert "added ms" in text
+    assert "36.0" in next(line for line in text.splitlines() if "theirs" in line)
+    assert comparison.as_json()["points"][1]["added_p50_ms"] == 36.0
+
+
+def test_ratio_against_another_row():
+    comparison = compared()
+    comparison.add("third", ONE, result(30.0))
+    assert comparison.ratio("ours", ONE, "requests_per_s", against="third") == 2.0
+    assert comparison.ratio("ours", ONE, "requests_per_s", against="nobody") is None
+
+
 def test_table_shows_medians_spreads_ratios_failures_and_memory():
     text = text_of(compared())
     ours = next(line for line in text.splitlines() if "60.0 (30.0–90.0)" in line)
     assert "12.0 (10.0–20.0)" in ours
-    assert "200" in ours
+    assert "200/600" in ours
+    assert "10%" in ours
     assert "3.00" in ours
     assert "0.25" in ours
     assert "2 status 503" in text
@@ -87,6 +109,7 @@ def test_table_shows_medians_spreads_ratios_failures_and_memory():
     assert "3.00 " in text.split("PSS")[1]
     assert "17" in text.split("PSS")[1]
     assert "load generator" not in text
+    assert "added ms" not in text
 
 
 def test_table_says_where_the_load_generator_may_be_the_limit():

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import psutil
 import pytest
 
 from loadtests.errors import LoadTestError
-from loadtests.stacks import Stack, clean_environment, free_port, memory_of, running, stray_engines
+from loadtests.stacks import Stack, clean_environment, free_port, has_ended, memory_of, running, stray_engines
 
 # A server that answers as an engine would, with a child that ignores being asked to end.
 SERVER = """
@@ -44,7 +45,7 @@ def server(tokens: int = 16, delay_s: float = 0.0) -> Stack:
 
 def test_a_server_is_ready_when_it_answers_and_gone_with_its_children(tmp_path):
     log, waited = tmp_path / "log", []
-    with running(server(delay_s=1.0), log, expected_tokens=16, on_wait=waited.append) as process:
+    with running(server(delay_s=1.0), log, expected_tokens=16, on_wait=waited.append) as (process,):
         child = psutil.Process(int(log.read_text()))
         memory = memory_of(process)
         assert max(waited) >= 0.5
@@ -58,10 +59,44 @@ def test_a_server_is_ready_when_it_answers_and_gone_with_its_children(tmp_path):
 def test_a_server_is_gone_when_measuring_fails(tmp_path):
     with (
         pytest.raises(KeyboardInterrupt),
-        running(server(), tmp_path / "log", expected_tokens=16) as process,
+        running(server(), tmp_path / "log", expected_tokens=16) as (process,),
     ):
         raise KeyboardInterrupt
     assert not process.is_running()
+
+
+def test_servers_behind_one_are_started_before_it_and_end_after_it(tmp_path):
+    front = dataclasses.replace(server(), behind=[server(), server()])
+    with running(front, tmp_path / "front.log", expected_tokens=16) as processes:
+        assert len(processes) == 3
+        created = [process.create_time() for process in processes]
+        assert created[0] == max(created)
+        assert memory_of(*processes).processes == 6
+        assert (tmp_path / "front-behind-1.log").read_text().strip().isdigit()
+    assert not any(process.is_running() for process in processes)
+
+
+def test_a_server_behind_one_that_does_not_start_ends_the_others(tmp_path):
+    front = dataclasses.replace(server(), behind=[server(), stack_of("raise ValueError('no such model')")])
+    with (
+        pytest.raises(LoadTestError, match="no such model"),
+        running(front, tmp_path / "front.log", expected_tokens=16),
+    ):
+        pass
+    assert not psutil.pid_exists(int((tmp_path / "front-behind-0.log").read_text()))
+
+
+def test_a_process_has_ended_also_before_its_parent_asks():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        process = psutil.Process(child.pid)
+        assert not has_ended(process)
+        child.kill()
+        until_s = time.monotonic() + 10
+        while not has_ended(process) and time.monotonic() < until_s:
+            time.sleep(0.05)
+        assert has_ended(process)
+        assert memory_of(process).processes == 0
+    assert has_ended(process)
 
 
 def test_a_server_that_ends_at_its_start_is_named_with_its_last_error(tmp_path):

@@ -44,7 +44,11 @@ def config(tmp_path):
             "args": {
                 "model": str(tmp_path / "checkpoint"),
                 "device": "cpu",
-                "engine_kwargs": {"max_model_len": 128, "enable_prefix_caching": False},
+                "engine_kwargs": {
+                    "max_model_len": 128,
+                    "enable_prefix_caching": False,
+                    "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+                },
             },
             "deployments": [{"name": "Expert", "autoscaling_config": {"min_replicas": 1, "max_replicas": 1}}],
         }
@@ -70,6 +74,17 @@ def test_pointsman_runs_the_one_engine_and_its_route_still_decides(config):
     assert engine["name"] == "small"
     assert endpoint["deployments"] == [{"name": "Router", "num_replicas": 2}]
     assert settings["http_options"] == {"host": "127.0.0.1", "port": 8123, "request_timeout_s": 77}
+
+
+def test_an_upstream_answers_in_the_engines_place_and_routers_are_as_many_as_asked_for(config):
+    source = read_source(config, "small")
+    settings, route = pointsman_config(source, 8123, upstream="http://127.0.0.1:8100/v1", router_replicas=3)
+    ServeDeploySchema.model_validate(settings)
+    (endpoint,) = settings["applications"]
+    checked = PointsmanSettings.model_validate(endpoint["args"])
+    assert checked.experts["small"].url == "http://127.0.0.1:8100/v1"
+    assert (route, checked.routes["auto"].policy.experts) == ("auto", ("small",))
+    assert endpoint["deployments"] == [{"name": "Router", "num_replicas": 3}]
 
 
 def test_without_an_artifact_there_is_no_route(config):
@@ -111,6 +126,7 @@ def test_bare_server(config):
     assert given["--model"] == str(config.parent / "checkpoint")
     assert given["--served-model-name"] == "small"
     assert given["--max-model-len"] == "128"
+    assert json.loads(given["--structured-outputs-config"]) == {"backend": "xgrammar", "disable_any_whitespace": True}
     assert "--enforce-eager" in command
     assert "--no-enable-prefix-caching" in command
     assert variables["VLLM_CPU_KVCACHE_SPACE"] == "1"

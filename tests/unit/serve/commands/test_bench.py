@@ -5,8 +5,9 @@ import pytest
 from typer.testing import CliRunner
 
 from routers import ParameterError
+from serve.bench_session import terminable, user_counts
 from serve.cli import app
-from serve.commands.bench import _stacks, terminable, user_counts
+from serve.commands.bench import _stacks
 
 CONFIG = Path(__file__).resolve().parents[4] / "config.yaml"
 

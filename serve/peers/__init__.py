@@ -1,0 +1,1 @@
+"""Pointsman beside what people use today, in front of the same experts: ``make bench-peers``."""
