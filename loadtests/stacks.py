@@ -202,7 +202,8 @@ def _answers(stack: Stack, model: str, expected_tokens: int) -> bool:
     if answer.status_code != 200:
         return False
     tokens = answer.json()["usage"]["completion_tokens"]
-    if tokens != expected_tokens:
+    # Where the best of several answers is given, the usage is that of all of them.
+    if tokens == 0 or tokens % expected_tokens:
         raise LoadTestError(
             f"{stack.name} answers {model!r} with {tokens} tokens instead of {expected_tokens}: "
             "it does not honour max_tokens and ignore_eos, so its figures could not be compared."

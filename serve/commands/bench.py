@@ -1,4 +1,4 @@
-"""``pointsman bench``: Pointsman beside ``ray.serve.llm``'s own ingress over the same engine, and the routers alone."""
+"""``pointsman bench``: the endpoint beside ``ray.serve.llm``'s own ingress, what plans add, and the routers alone."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ class Part(StrEnum):
     """What can be measured by itself."""
 
     ENDPOINT = "endpoint"
+    PLANS = "plans"
     ROUTERS = "routers"
 
 
 def bench(
     config: Annotated[Path, typer.Argument(help="Configuration that `pointsman serve` runs.")] = Path("config.yaml"),
-    only: Annotated[Part | None, typer.Option(help="Measure this part alone; both otherwise.")] = None,
+    only: Annotated[Part | None, typer.Option(help="Measure this part alone; all otherwise.")] = None,
     expert: Annotated[str, typer.Option(help="The vLLM expert whose engine answers everything.")] = "small",
     users: Annotated[str, typer.Option(help="Concurrent users, separated by commas.")] = "1,64,256",
     seconds: Annotated[float, typer.Option(min=0.5, help="Measured time of each load.")] = 4.0,
@@ -47,26 +48,58 @@ def bench(
         Path | None,
         typer.Option(envvar="POINTSMAN_DATA", help="Folder that holds mmlu_pro/, which routers are measured with."),
     ] = None,
+    plans: Annotated[Path, typer.Option(help="Configuration with the plans to measure.")] = Path(
+        "serve/configs/demo-plans.yaml"
+    ),
+    plan_users: Annotated[str, typer.Option(help="Concurrent users of the plans, separated by commas.")] = "1,64",
     routers: Annotated[
         str | None, typer.Option(help="Only these routers, by name, separated by commas.", metavar="NAMES")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Routers learn from few prompts: for trying it.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
 ) -> None:
-    """Measure the endpoint beside ray.serve.llm's own ingress, over the same engine; then the routers alone."""
+    """Measure the endpoint beside ray.serve.llm's own ingress, over the same engine; then plans, and the routers alone."""
     import orjson
 
     found: dict[str, Any] = {}
-    if only is not Part.ROUTERS:
-        from loadtests.comparison import Point
-        from loadtests.rounds import Plan
-
-        points = [Point(count, stream) for count in user_counts(users) for stream in (False, True)]
-        found = _endpoint(config, expert, Plan(points, rounds, starts, seconds), direct=direct, bare=bare)
-    if only is not Part.ENDPOINT:
+    if only in (None, Part.ENDPOINT):
+        load = _plan(users, "--users", rounds, starts, seconds)
+        found = _endpoint(config, expert, load, direct=direct, bare=bare)
+    if only in (None, Part.PLANS):
+        found["plans"] = _plans(plans, _plan(plan_users, "--plan-users", rounds, starts, seconds))
+    if only in (None, Part.ROUTERS):
         found["routers"] = _routers(data, routers, quick=quick)
     if json_file is not None:
         json_file.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+
+
+def _plan(users: str, option: str, rounds: int, starts: int, seconds: float) -> Plan:
+    """How much is measured, streaming and not."""
+    from loadtests.comparison import Point
+    from loadtests.rounds import Plan
+
+    points = [Point(count, stream) for count in user_counts(users, option) for stream in (False, True)]
+    return Plan(points, rounds, starts, seconds)
+
+
+def _plans(config: Path, plan: Plan) -> dict[str, Any]:
+    """What plans add to a single expert; everything measured, for programs."""
+    from loadtests.comparison import Comparison
+    from loadtests.rounds import run_rounds
+    from serve.bench_plans import SINGLE, STEP_S, plan_stacks
+
+    console = Console(soft_wrap=True)
+    comparison = Comparison(SINGLE)
+    with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder, terminable():
+        warn_of_strays(console)
+        console.print(
+            f"The plans of {config} over simulated engines that take {1000 * STEP_S:g} ms for a token, "
+            f"{plan.rounds} rounds of {plan.seconds:g} s. × is the ratio to {SINGLE}.",
+            highlight=False,
+        )
+        run_rounds(plan_stacks(config, Path(folder)), plan, comparison, Path(folder))
+    Console(width=max(console.width, TABLE_WIDTH)).print(comparison.table())
+    return {"seconds": plan.seconds, "starts": plan.starts, "step_s": STEP_S, **comparison.as_json()}
 
 
 def _endpoint(config: Path, expert: str, plan: Plan, *, direct: bool, bare: bool) -> dict[str, Any]:
