@@ -42,7 +42,7 @@ def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any
         _endpoint("simulated", "/sim", args),
         _expert("sim-small", answer="sim-small says {prompt}"),
         _expert("sim-large", answer="sim-large says {prompt}"),
-        _expert("sim-slow", **_SLOW, answer=" ".join(["word"] * 100)),
+        _expert("sim-slow", **_SLOW, answer=" ".join(["word"] * 300)),
         {
             **_expert("sim-scaled", **_SLOW, answer=" ".join(["word"] * 24)),
             "deployments": [{"name": "Expert", "autoscaling_config": scaled}],

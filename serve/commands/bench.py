@@ -58,7 +58,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Routers learn from few prompts: for trying it.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
 ) -> None:
-    """Measure the endpoint beside ray.serve.llm's own ingress, over the same engine; then plans, and the routers alone."""
+    """Measure the endpoint beside ray.serve.llm's own ingress over the same engine, then plans, then routers alone."""
     import orjson
 
     found: dict[str, Any] = {}
