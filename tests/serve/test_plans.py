@@ -220,7 +220,7 @@ def test_a_client_that_leaves_stops_all_upstream_work(endpoint: Endpoint, route:
     body = {"model": route, "messages": EASY}
     with httpx.Client() as client, pytest.raises(httpx.ReadTimeout):
         client.post(f"{endpoint.plans_url}/v1/chat/completions", json=body, timeout=1.5)
-    # HAProxy takes some ten seconds to notice that a client which waits for its first byte has left; the answer takes 60.
+    # HAProxy takes ten seconds to notice that a client which waits for its first byte has left; the answer takes 60.
     assert wait_for(lambda: running(endpoint, "sim-slow") + running(endpoint, "sim-mortal") == 0, 28)
 
 
