@@ -96,13 +96,13 @@ def _own_dashboards() -> Iterator[str]:
 
 
 def _token() -> dict[str, str]:
-    """The headers by which Ray knows its user, where it asks for them."""
+    """The headers by which a Ray instance that asks for a token knows its own user; none where the user has none."""
     try:
         # What Ray's own clients use has no public home yet.
-        from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
+        from ray._raylet import AuthenticationTokenLoader
     except ImportError:
         return {}
-    return dict(get_auth_headers_if_auth_enabled({}))
+    return dict(AuthenticationTokenLoader.instance().get_token_for_http_header(ignore_auth_mode=True))
 
 
 @contextmanager
