@@ -96,13 +96,13 @@ def _own_dashboards() -> Iterator[str]:
 
 
 def _token() -> dict[str, str]:
-    """The headers by which Ray knows its user, where it asks for them."""
+    """The headers by which a Ray instance that asks for a token knows its own user; none where the user has none."""
     try:
         # What Ray's own clients use has no public home yet.
-        from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
+        from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
     except ImportError:
         return {}
-    return dict(get_auth_headers_if_auth_enabled({}))
+    return dict(AuthenticationTokenLoader.instance().get_token_for_http_header(ignore_auth_mode=True))
 
 
 @contextmanager
@@ -114,7 +114,8 @@ def watching(dashboard: str | None) -> Iterator[ServerLog]:
     """
     log = ServerLog(unreachable="" if dashboard else "no Ray dashboard on this machine belongs to this endpoint")
     ended = threading.Event()
-    thread = threading.Thread(target=_watch, args=(dashboard, log, ended), daemon=True)
+    headers = _token() if dashboard else {}
+    thread = threading.Thread(target=_watch, args=(dashboard, headers, log, ended), daemon=True)
     thread.start()
     try:
         yield log
@@ -123,10 +124,10 @@ def watching(dashboard: str | None) -> Iterator[ServerLog]:
         thread.join(_TIMEOUT_S)
 
 
-def _watch(dashboard: str | None, log: ServerLog, ended: threading.Event) -> None:
+def _watch(dashboard: str | None, headers: dict[str, str], log: ServerLog, ended: threading.Event) -> None:
     psutil.cpu_percent()
     with httpx.Client(timeout=_TIMEOUT_S) as client:
-        metrics = None if dashboard is None else _Metrics(client, dashboard)
+        metrics = None if dashboard is None else _Metrics(client, dashboard, headers)
         while not ended.wait(_EVERY_S):
             log.machine_cpu.append(Moment(time.time(), {"machine": psutil.cpu_percent() / 100}))
             if metrics is not None:
@@ -147,10 +148,10 @@ def _look(metrics: _Metrics, log: ServerLog) -> None:
 class _Metrics:
     """What a Ray dashboard and the nodes behind it say now."""
 
-    def __init__(self, client: httpx.Client, dashboard: str) -> None:
+    def __init__(self, client: httpx.Client, dashboard: str, headers: dict[str, str]) -> None:
         self.dashboard = dashboard
         self._client = client
-        self._headers = _token()
+        self._headers = headers
         self._targets: list[str] | None = None
         self._next_queues_s = 0.0
 

@@ -101,7 +101,7 @@ async def test_failures_are_told_apart(serve_chat, tmp_path):
     async def answer(request):
         kind = next(kinds)
         if kind == "timeout":
-            await asyncio.sleep(10)
+            await asyncio.sleep(2)
         if kind == "connection":
             request.transport.close()
         status, body = bodies.get(kind, (200, b""))
