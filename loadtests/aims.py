@@ -16,6 +16,7 @@ __all__ = ["Aim", "Rows", "aims_of", "aims_table"]
 
 _MANY = (256, 1000)
 _STREAMING = (False, True)
+_MOST = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,15 @@ def aims_table(aims: list[Aim]) -> RenderableType:
         table.add_column(name, justify="right")
     for aim in aims:
         wanted = f"{'≥' if aim.at_least else '≤'} {aim.limit:g} {aim.unit}"
-        reached = "not measured" if aim.reached is None else f"{aim.reached:.2f} {aim.unit}"
-        table.add_row(aim.what, wanted, reached, {True: "yes", False: "no", None: ""}[aim.met])
+        table.add_row(aim.what, wanted, _reached(aim), {True: "yes", False: "no", None: ""}[aim.met])
     return Group(Text("Aims: Pointsman's figure, divided by the named server's or by itself", "bold"), table)
+
+
+def _reached(aim: Aim) -> str:
+    if aim.reached is None:
+        return "not measured"
+    # Beside a server that hardly answered at all.
+    return f"> {_MOST:g} {aim.unit}" if aim.reached > _MOST else f"{aim.reached:.2f} {aim.unit}"
 
 
 def _throughput(comparison: Comparison, ours: str, other: str, point: Point, factor: float) -> Aim:

@@ -56,8 +56,9 @@ def test_table_and_json_say_what_was_reached():
         Aim("decision", 5.0, at_least=False, reached=None, unit="ms"),
     ]
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(aims_table(aims))
+    console.print(aims_table([*aims, Aim("far", 10.0, at_least=True, reached=35719.0)]))
     lines = console.export_text().splitlines()
     assert any("faster" in line and "≥ 3 ×" in line and "2.50 ×" in line and "no" in line for line in lines)
     assert any("decision" in line and "≤ 5 ms" in line and "not measured" in line for line in lines)
     assert aims[0].as_json()["met"] is False
+    assert any("far" in line and "> 1000 ×" in line for line in lines)
