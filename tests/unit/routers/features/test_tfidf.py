@@ -142,3 +142,17 @@ def test_features_beside_each_other() -> None:
     np.testing.assert_array_equal(joined, np.hstack([first.matrix().toarray(), second.matrix().toarray()]))
     np.testing.assert_array_equal(beside(first, dense).matrix().toarray(), np.hstack([first.matrix().toarray(), dense]))
     np.testing.assert_array_equal(beside(dense, dense), np.hstack([dense, dense]))
+
+
+def test_the_difference_of_features() -> None:
+    from routers.features import minus
+
+    features = TfidfFeatures(min_documents=1).fit(["4 plus 5", "sort QAZ"])
+    first, second = features.transform(["4 plus 5", "sort QAZ", ""]), features.transform(["4 plus 5", "4 plus", "sort"])
+    dense = first.matrix().toarray() - second.matrix().toarray()
+    difference = minus(first, second)
+    np.testing.assert_allclose(difference.matrix().toarray(), dense, atol=1e-6)
+    weights = np.random.default_rng(0).normal(size=(dense.shape[1], 3)).astype(np.float32)
+    np.testing.assert_allclose(difference @ weights, dense @ weights, atol=1e-5)
+    assert not (minus(first, first).matrix().toarray()).any()
+    np.testing.assert_array_equal(minus(dense, dense), np.zeros_like(dense))
