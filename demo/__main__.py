@@ -1,4 +1,4 @@
-"""`python -m demo`: write the exam, train the experts, the encoder and the ranker, let the experts sit it."""
+"""`python -m demo`: write the exam, train the experts and the ranker, let the experts sit it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ _WORK_FOLDER = _FOLDER / ".train"
 _EXPERTS_FOLDER = _FOLDER / "experts"
 _DATA_FOLDER = _FOLDER / "data"
 _RANKER_FOLDER = _FOLDER / "plans" / "ranker"
-_ENCODER_FOLDER = _FOLDER / "encoders" / "checker"
 
 
 def _bar(console: Console) -> Progress:
@@ -99,35 +98,23 @@ def train(
 
 
 @app.command()
-def encoder(
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default: those of the recipe.")] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")] = _ENCODER_FOLDER,
-    experts: Annotated[Path, typer.Option(help="Folder of the experts' checkpoints.")] = _EXPERTS_FOLDER,
+def reader(
+    expert: Annotated[str, typer.Argument(help="Expert whose weights it starts from.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the experts' checkpoints.")] = _EXPERTS_FOLDER,
 ) -> None:
-    """Train the small encoder that checks answers, for `pointsman train … --param encoder=FOLDER`."""
-    from dataclasses import replace
+    """Make an expert a reader, for `pointsman train … --param encoder=FOLDER`."""
+    from demo.readers import write_reader
 
-    from demo.encoder import ENCODER, train_encoder
-
-    recipe = ENCODER if steps is None else replace(ENCODER, steps=steps)
-    console = Console(stderr=True)
-    with _bar(console) as bar:
-        task = bar.add_task("encoder", total=recipe.steps)
-
-        def report(step: int, loss: float) -> None:
-            bar.update(task, completed=step, description=f"encoder (loss {loss:.3f})")
-
-        trained = train_encoder(out, report, recipe=recipe, experts=experts, threads=threads)
-    minutes = trained.seconds / 60
-    console.print(f"encoder: {trained.parameters:,} parameters, {recipe.steps} steps, {minutes:.1f} min, in {out}")
+    parameters = write_reader(expert, out, folder)
+    Console(stderr=True).print(f"reader of {parameters:,} parameters in {out}")
 
 
 @app.command()
 def ranker(
+    start: Annotated[Path, typer.Argument(help="Reader that it starts from, as `python -m demo reader` makes it.")],
     out: Annotated[Path, typer.Option(help="Directory for the ranker.")] = _RANKER_FOLDER,
     data: Annotated[Path, typer.Option(help="Folder of the labelled answers.")] = _DATA_FOLDER,
-    experts: Annotated[Path, typer.Option(help="Folder of the experts' checkpoints.")] = _EXPERTS_FOLDER,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
 ) -> None:
     """Train the ranker that compares answers, for blends and best of n."""
@@ -141,7 +128,7 @@ def ranker(
         task = bar.add_task("ranker", total=1.0)
         answers = ranker_data(data / "experts.parquet", data / "small-large.parquet")
         trained = train_ranker(
-            answers, out, lambda doing, share: bar.update(task, completed=share, description=doing), experts=experts
+            answers, start, out, lambda doing, share: bar.update(task, completed=share, description=doing)
         )
     noted = trained.summary_
     console.print(
