@@ -1,4 +1,4 @@
-"""`python -m demo`: write the exam, train the experts, let them sit it."""
+"""`python -m demo`: write the exam, train the experts and the ranker, let the experts sit it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _FOLDER = Path(__file__).parent
 _PAGE_CHARS = 130
 _WORK_FOLDER = _FOLDER / ".train"
 _EXPERTS_FOLDER = _FOLDER / "experts"
+_DATA_FOLDER = _FOLDER / "data"
+_RANKER_FOLDER = _FOLDER / "plans" / "ranker"
 
 
 def _bar(console: Console) -> Progress:
@@ -106,6 +108,33 @@ def reader(
 
     parameters = write_reader(expert, out, folder)
     Console(stderr=True).print(f"reader of {parameters:,} parameters in {out}")
+
+
+@app.command()
+def ranker(
+    start: Annotated[Path, typer.Argument(help="Reader that it starts from, as `python -m demo reader` makes it.")],
+    out: Annotated[Path, typer.Option(help="Directory for the ranker.")] = _RANKER_FOLDER,
+    data: Annotated[Path, typer.Option(help="Folder of the labelled answers.")] = _DATA_FOLDER,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Train the ranker that compares answers, for blends and best of n."""
+    import torch
+
+    from demo.ranker import ranker_data, train_ranker
+
+    torch.set_num_threads(threads)
+    console = Console(stderr=True)
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("ranker", total=1.0)
+        answers = ranker_data(data / "experts.parquet", data / "small-large.parquet")
+        trained = train_ranker(
+            answers, start, out, lambda doing, share: bar.update(task, completed=share, description=doing)
+        )
+    noted = trained.summary_
+    console.print(
+        f"ranker: {noted['comparisons']:,} comparisons, {noted['held_out_accuracy']:.1%} of held-out ones decided "
+        f"rightly, {noted['training']['duration_s'] / 60:.1f} min, in {out}"
+    )
 
 
 @app.command()
