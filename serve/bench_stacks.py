@@ -23,8 +23,6 @@ _SAME_FOR_ALL = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-# HAProxy ends at once where another Ray Serve on the machine listens on its ports for metrics and statistics.
-_HAPROXY_PORTS = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT")
 
 
 def environment() -> dict[str, str]:
@@ -57,8 +55,7 @@ def pointsman_stack(
         models[f"Pointsman, expert {source.expert}"] = source.expert
     command = [_program("pointsman"), "serve", written(config, folder / "pointsman.yaml")]
     behind = () if upstream is None else (upstream,)
-    variables = {**environment(), **{name: str(free_port()) for name in _HAPROXY_PORTS}}
-    return Stack("Pointsman", command, local_url(port), models, variables, behind)
+    return Stack("Pointsman", command, local_url(port), models, environment(), behind)
 
 
 def ray_stack(source: BenchSource, engine: Mapping[str, Any], folder: Path) -> Stack:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ FAST_ENVIRONMENT = {
 # Ray gives its workers the lowest priority but one, so a client on the same machine would starve the engines.
 PRIORITY_ENVIRONMENT = {"RAY_worker_niceness": "0"}
 _QUIET_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# HAProxy ends at once where another Ray Serve on the machine listens on its ports for metrics and statistics.
+_HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": 9101, "RAY_SERVE_HAPROXY_STATS_PORT": 8404}
 _POLL_S = 0.5
 _EXIT_S = 10.0
 _ERROR_LINE = re.compile(r"^\s*(?:\w+\.)*(?:\w*(?:Error|Exception)): (.+)$", re.MULTILINE)
@@ -58,6 +61,7 @@ def serve(
         **({} if plain else FAST_ENVIRONMENT),
         **PRIORITY_ENVIRONMENT,
         **_QUIET_ENVIRONMENT,
+        **{name: str(_usable_port(port)) for name, port in _HAPROXY_PORTS.items()},
     }.items():
         os.environ.setdefault(name, value)
     from serve.preflight import check_port, load_config
@@ -80,6 +84,16 @@ def serve(
             _reload_on_hangup(client, config, settings, console)
     except KeyboardInterrupt:
         console.print("Stopped.")
+
+
+def _usable_port(wanted: int) -> int:
+    """The wanted port, or another one where somebody listens on it."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", wanted))
+        except OSError:
+            probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
