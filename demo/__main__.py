@@ -28,7 +28,7 @@ _FOLDER = Path(__file__).parent
 _PAGE_CHARS = 130
 _WORK_FOLDER = _FOLDER / ".train"
 _EXPERTS_FOLDER = _FOLDER / "experts"
-_DATA_FOLDER = _FOLDER / "data"
+_ANSWERS = _FOLDER / "data" / "experts.parquet"
 _RANKER_FOLDER = _FOLDER / "plans" / "ranker"
 
 
@@ -114,19 +114,20 @@ def reader(
 def ranker(
     start: Annotated[Path, typer.Argument(help="Reader that it starts from, as `python -m demo reader` makes it.")],
     out: Annotated[Path, typer.Option(help="Directory for the ranker.")] = _RANKER_FOLDER,
-    data: Annotated[Path, typer.Option(help="Folder of the labelled answers.")] = _DATA_FOLDER,
+    data: Annotated[Path, typer.Option(help="Labelled answers of the experts to blend.")] = _ANSWERS,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
 ) -> None:
     """Train the ranker that compares answers, for blends and best of n."""
     import torch
 
-    from demo.ranker import ranker_data, train_ranker
+    from demo.ranker import train_ranker
+    from routers import RoutingData
 
     torch.set_num_threads(threads)
     console = Console(stderr=True)
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("ranker", total=1.0)
-        answers = ranker_data(data / "experts.parquet", data / "small-large.parquet")
+        answers = RoutingData.read(data)
         trained = train_ranker(
             answers, start, out, lambda doing, share: bar.update(task, completed=share, description=doing)
         )
