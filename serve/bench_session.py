@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,9 +50,16 @@ def terminable() -> Iterator[None]:
 
 
 def warn_of_strays(console: Console) -> None:
-    """Name the engines and Ray workers that run already, as they would disturb a measurement."""
+    """Name the engines and Ray workers that run already, and other work, as they would disturb a measurement."""
     from loadtests.stacks import stray_engines
 
+    wanting, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if wanting > processors / 2:
+        console.print(
+            f"[yellow]Other work is under way (load average {wanting:.1f} on {processors} processors): "
+            "figures will be too low, and ratios uncertain.[/]",
+            highlight=False,
+        )
     strays = stray_engines()
     if strays:
         console.print("[yellow]Engines or Ray workers of another run are alive; figures will be too low:[/]")

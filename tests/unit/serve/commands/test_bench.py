@@ -1,11 +1,13 @@
+import io
 import signal
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from routers import ParameterError
-from serve.bench_session import terminable, user_counts
+from serve.bench_session import terminable, user_counts, warn_of_strays
 from serve.cli import app
 from serve.commands.bench import _stacks
 
@@ -53,3 +55,12 @@ def test_wrong_arguments_end_with_one_sentence(arguments, said):
     assert result.exit_code == 2
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(("load", "warned"), [(0.2, False), (9.7, True)])
+def test_other_work_is_warned_of(monkeypatch, load, warned):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    console = Console(width=200, record=True, file=io.StringIO())
+    warn_of_strays(console)
+    assert ("load average 9.7 on 2 processors" in console.export_text()) is warned
