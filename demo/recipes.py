@@ -9,7 +9,7 @@ from transformers import LlamaConfig
 from demo.families import DOMAINS
 from demo.tokenizer import SPECIAL_TOKENS, VOCABULARY_TOKENS
 
-__all__ = ["CLUSTER_EXPERTS", "EXPERTS", "RECIPES", "SEED_MODEL", "Recipe", "llama_config"]
+__all__ = ["CHECKER", "CLUSTER_EXPERTS", "EXPERTS", "RECIPES", "SEED_MODEL", "Recipe", "llama_config"]
 
 _HEAD_DIM = 32
 _CONTEXT_TOKENS = 512
@@ -38,6 +38,7 @@ class Recipe:
 
 
 SEED_MODEL = "seed"
+CHECKER = "checker"
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -45,6 +46,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("small", 32, 3, 96, steps=9000, peak_rate=4e-3, emphasis=(2.4, 1.8, 0.6, 0.15, 0.05)),
         Recipe("large", 192, 6, 512, steps=5000, peak_rate=1.5e-3),
         Recipe(SEED_MODEL, 128, 5, 384, steps=600, peak_rate=2e-3),
+        Recipe(CHECKER, 128, 5, 384, steps=2500, peak_rate=2e-3, emphasis=(0.5, 0.8, 1.2, 1.3, 1.2)),
         *(Recipe(name, 128, 5, 384, steps=2000, peak_rate=2e-3, cluster=name, parent=SEED_MODEL) for name in DOMAINS),
     )
 }

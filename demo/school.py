@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from demo.clusters import find_clusters
 from demo.export import export_expert
-from demo.recipes import EXPERTS, RECIPES, Recipe
+from demo.recipes import CHECKER, EXPERTS, RECIPES, Recipe
 from demo.tokenizer import build_tokenizer
 from demo.train import Trainer
 from routers.errors import ParameterError
@@ -38,8 +38,8 @@ def train_experts(
 ) -> Iterator[str]:
     """Train `experts` (all, if empty) with their parents; yield one line on each when it is done.
 
-    Finished checkpoints go to `out`; `work` keeps the state of runs and all fp32 weights, so that a second
-    call continues, and does not repeat what is finished.
+    Finished checkpoints go to `out`, that of the checker, which is no expert, to `work`. That folder also keeps the
+    state of runs and all fp32 weights, so that a second call continues, and does not repeat what is finished.
 
     Raises:
         ParameterError: an expert is unknown.
@@ -58,6 +58,8 @@ def train_experts(
         save_file(weights, work / f"{recipe.name}.safetensors")
         if recipe.name in EXPERTS:
             export_expert(recipe, weights, tokenizer, out / recipe.name)
+        elif recipe.name == CHECKER:
+            export_expert(recipe, weights, tokenizer, work / recipe.name)
         size = sum(weight.numel() for weight in weights.values())
         yield f"{recipe.name}: {size:,} parameters, {recipe.steps} steps, {trainer.trained_s / 60:.1f} min"
 

@@ -4,6 +4,7 @@ from routers.answers.arms import Arms, parse_arms, replay_arm, with_arms
 from routers.answers.artifact import JUDGE_FILES, load_judge, save_judge
 from routers.answers.base import AnswerJudge, AnswerScorer, check_answered
 from routers.answers.frugal import FrugalCascade
+from routers.answers.likelihood import LikelihoodScorer
 from routers.answers.outcome import outcome_of
 from routers.answers.pair_ranker import PairRanker
 from routers.answers.pairs import Pairs
@@ -21,6 +22,7 @@ __all__ = [
     "FrugalCascade",
     "JudgeInfo",
     "LearnedScorer",
+    "LikelihoodScorer",
     "PairRanker",
     "Pairs",
     "Recorded",

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from routers.answers.base import AnswerScorer
+from routers.answers.likelihood import LikelihoodScorer
 from routers.answers.pairs import held_out_texts, text_codes
 from routers.answers.replay import Recorded, Replay, replay_cascade
 from routers.answers.scorer import LearnedScorer
 from routers.answers.thresholds import CascadeSetting, affordable, search_settings
 from routers.base import Progress, RouterState, check_complete
-from routers.errors import ArtifactError, DataError
+from routers.errors import ArtifactError, DataError, ParameterError
 from routers.features import FeatureSpec
 from routers.neural.parameters import BatchSize, Checkpoint, Epochs, HeldOut, LearningRate, MaxTokens, Patience, Seed
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["FrugalCascade"]
 
 _OWN = ("budget", "budget_share", "max_experts", "n_quantiles", "search_share")
+_ENCODER = (
+    "encoder",
+    "encoder_max_tokens",
+    "encoder_epochs",
+    "encoder_batch_size",
+    "encoder_learning_rate",
+    "encoder_patience",
+)
+_LANGUAGE_MODEL = ("language_model", "language_model_max_tokens")
 _MOST_SETTINGS = 200
 _SCORING_SHARE = 0.9
 _SETTINGS = TypeAdapter(list[CascadeSetting])
@@ -33,10 +43,10 @@ _SETTINGS = TypeAdapter(list[CascadeSetting])
 class FrugalCascade(AnswerScorer):
     """Experts in an order, a scorer of their answers, and from which score on each one's answer is accepted.
 
-    The scorer (`LearnedScorer`) learns from the answers to a part of the questions; with the others, whose scores are
-    therefore honest, every order of up to three experts is tried with every combination of thresholds at quantiles of
-    the scores, and the best mean quality within the budget is taken. The cost of an answer is that of all attempts that
-    led to it, their input tokens included.
+    The scorer (`LearnedScorer`, or `LikelihoodScorer` where there is a `language_model`) learns from the answers to a
+    part of the questions; with the others, whose scores are therefore honest, every order of up to three experts is
+    tried with every combination of thresholds at quantiles of the scores, and the best mean quality within the budget
+    is taken. The cost of an answer is that of all attempts that led to it, their input tokens included.
 
     What differs from the paper: brute force as in its public code, not the pruned and interpolated optimisation of its
     section 3; the budget is a mean over questions, as there. Beyond it, every setting that no other beats is kept, so
@@ -48,8 +58,9 @@ class FrugalCascade(AnswerScorer):
         max_experts: most experts that are asked one after the other.
         n_quantiles: thresholds that are tried of each expert.
         search_share: share of the questions for the search, which the scorer does not learn from.
+        language_model, language_model_max_tokens: given, the scorer is a `LikelihoodScorer` with this language model.
 
-    The other parameters are those of `LearnedScorer`.
+    The other parameters are those of the scorer.
 
     Attributes:
         experts_: experts in the order in which they are asked.
@@ -70,7 +81,7 @@ class FrugalCascade(AnswerScorer):
     cost_: NDArray[np.float64]
     budget_: float
     settings_: tuple[CascadeSetting, ...]
-    scorer_: LearnedScorer
+    scorer_: LearnedScorer | LikelihoodScorer
 
     def __init__(
         self,
@@ -92,6 +103,8 @@ class FrugalCascade(AnswerScorer):
         encoder_batch_size: BatchSize = 32,
         encoder_learning_rate: LearningRate = 5e-5,
         encoder_patience: Patience = 2,
+        language_model: Checkpoint | None = None,
+        language_model_max_tokens: MaxTokens = 512,
         held_out: HeldOut = 0.15,
         seed: Seed = 0,
     ) -> None:
@@ -112,6 +125,8 @@ class FrugalCascade(AnswerScorer):
         self.encoder_batch_size = encoder_batch_size
         self.encoder_learning_rate = encoder_learning_rate
         self.encoder_patience = encoder_patience
+        self.language_model = language_model
+        self.language_model_max_tokens = language_model_max_tokens
         self.held_out = held_out
         self.seed = seed
 
@@ -181,8 +196,7 @@ class FrugalCascade(AnswerScorer):
         if searched.all() or not searched.any():
             raise DataError("A cascade learns from at least two different prompts, but the data has one: give more.")
         budget = self._budget(data)
-        rest = {name: value for name, value in self.get_params().items() if name not in _OWN}
-        self.scorer_ = LearnedScorer(**rest).fit(
+        self.scorer_ = self._new_scorer().fit(
             data.at(~searched), lambda doing, share: progress(f"scorer: {doing}", _SCORING_SHARE * share)
         )
         progress("searching orders and thresholds", _SCORING_SHARE)
@@ -208,6 +222,15 @@ class FrugalCascade(AnswerScorer):
             },
         }
         progress("searching orders and thresholds", 1.0)
+
+    def _new_scorer(self) -> LearnedScorer | LikelihoodScorer:
+        """An untrained scorer with those of the parameters that it takes."""
+        given = {name: value for name, value in self.get_params().items() if name not in _OWN}
+        if self.language_model is None:
+            return LearnedScorer(**{name: value for name, value in given.items() if name not in _LANGUAGE_MODEL})
+        if self.encoder is not None:
+            raise ParameterError("A cascade has one scorer: give it an encoder or a language model, not both.")
+        return LikelihoodScorer(**{name: value for name, value in given.items() if name not in _ENCODER})
 
     def _budget(self, data: RoutingData) -> float:
         if self.budget is not None:
@@ -266,7 +289,7 @@ class FrugalCascade(AnswerScorer):
             raise ArtifactError(f"The cascade's experts and costs do not fit together: {again}.")
         self._take(chosen, found, state.number("budget"))
         inner = held.get("scorer")
-        self.scorer_ = LearnedScorer(**{k: v for k, v in self.get_params().items() if k not in _OWN})
+        self.scorer_ = self._new_scorer()
         self.scorer_.restore(RouterState(state.features, inner if isinstance(inner, dict) else {}, state.tensors))
         self.scorer_.experts_, self.scorer_.data_hash_ = self.experts_, self.data_hash_
         self.scorer_.summary_ = self.summary_.get("scorer", {})

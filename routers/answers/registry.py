@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from routers.answers.base import AnswerJudge
 from routers.answers.frugal import FrugalCascade
+from routers.answers.likelihood import LikelihoodScorer
 from routers.answers.pair_ranker import PairRanker
 from routers.answers.scorer import LearnedScorer
 from routers.errors import ParameterError
 
 __all__ = ["JudgeInfo", "list_judges", "make_judge"]
 
-_CLASSES: tuple[type[AnswerJudge], ...] = (FrugalCascade, LearnedScorer, PairRanker)
+_CLASSES: tuple[type[AnswerJudge], ...] = (FrugalCascade, LearnedScorer, LikelihoodScorer, PairRanker)
 _JUDGES: dict[str, type[AnswerJudge]] = {cls.name: cls for cls in _CLASSES}
 
 

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from routers.answers.base import AnswerScorer
-from routers.answers.pairs import Pairs, held_out_texts
+from routers.answers.calibrated import CalibratedScorer
+from routers.answers.pairs import Pairs
 from routers.answers.reading import ReadingJudge, logits
 from routers.base import Progress, RouterState
-from routers.errors import DataError
 from routers.features import FeatureSpec, Rows, beside
-from routers.learning.heads import ProbabilityHead, fit_platt
+from routers.learning.heads import ProbabilityHead
 from routers.neural.parameters import BatchSize, Checkpoint, Epochs, HeldOut, LearningRate, MaxTokens, Patience, Seed
-
-if TYPE_CHECKING:
-    from routers.data import RoutingData
 
 __all__ = ["LearnedScorer"]
 
-_FEWEST_TEXTS = 20
 
-
-class LearnedScorer(ReadingJudge, AnswerScorer):
+class LearnedScorer(ReadingJudge, CalibratedScorer):
     """How likely an answer is good, learned from recorded answers and their qualities.
 
     Either a head reads features of the question beside those of the answer, which takes well under a millisecond, or,
@@ -68,9 +62,6 @@ class LearnedScorer(ReadingJudge, AnswerScorer):
 
     encoder_outputs: ClassVar[int] = 1
 
-    slope_: float
-    offset_: float
-
     def __init__(
         self,
         *,
@@ -104,39 +95,18 @@ class LearnedScorer(ReadingJudge, AnswerScorer):
         self.held_out = held_out
         self.seed = seed
 
-    def _fit(self, data: RoutingData, progress: Progress) -> None:
-        pairs = Pairs.of(data)
-        if not len(pairs):
-            raise DataError("There are no answers to learn from: give at least one.")
-        n_texts = int(pairs.text.max()) + 1
-        held = held_out_texts(pairs.text, self.held_out if n_texts >= _FEWEST_TEXTS else 0.0, self.seed)
-        self.slope_, self.offset_ = 1.0, 0.0
-        happened: dict[str, Any] = {}
+    def _learn(self, pairs: Pairs, held: NDArray[np.bool_], progress: Progress) -> dict[str, Any]:
         if self.encoder is None:
             self._fit_head(pairs.part(~held), progress)
-        else:
-            texts = list(zip(pairs.prompts, pairs.answers, strict=True))
-            happened = self._fit_encoder(texts, pairs.quality[:, None], np.flatnonzero(held).tolist(), progress)
-        if held.any():
-            progress("calibrating", 1.0)
-            self._calibrate(pairs.part(held))
-        self.summary_ = {"answers": len(pairs), "questions": n_texts, "held_out": int(held.sum()), **happened}
+            return {}
+        texts = list(zip(pairs.prompts, pairs.answers, strict=True))
+        return self._fit_encoder(texts, pairs.quality[:, None], np.flatnonzero(held).tolist(), progress)
 
     def _fit_head(self, pairs: Pairs, progress: Progress) -> None:
         progress("features", 0.0)
         self._learn_features(list(dict.fromkeys(pairs.prompts)), pairs.answers)
         rows, quality = self._rows(pairs.prompts, pairs.answers), pairs.quality[:, None]
         self.head_ = ProbabilityHead().fit(rows, quality, self._head_settings(), progress, groups=pairs.text)
-
-    def _calibrate(self, pairs: Pairs) -> None:
-        """Fit slope and offset to the answers as they were given."""
-        found = np.repeat(self._logits(pairs.prompts, pairs.answers), pairs.count)
-        self.slope_, self.offset_ = fit_platt(found, np.repeat(pairs.quality, pairs.count))
-
-    def _score(self, prompts: Sequence[str], answers: Sequence[str]) -> NDArray[np.float32]:
-        calibrated = self._logits(prompts, answers) * self.slope_ + self.offset_
-        scores: NDArray[np.float32] = (0.5 * (1 + np.tanh(0.5 * calibrated))).astype(np.float32)
-        return scores
 
     def _logits(self, prompts: Sequence[str], answers: Sequence[str]) -> NDArray[np.float64]:
         """Logits (n,) before the calibration."""
@@ -149,7 +119,7 @@ class LearnedScorer(ReadingJudge, AnswerScorer):
 
     def state(self) -> RouterState:
         """What was learned, for saving."""
-        return self._state({"method": "platt", "slope": self.slope_, "offset": self.offset_})
+        return self._state(self._calibration())
 
     def restore(self, state: RouterState) -> None:
         """Take what `state` gave.
@@ -157,5 +127,5 @@ class LearnedScorer(ReadingJudge, AnswerScorer):
         Raises:
             ArtifactError: something is missing, or of the wrong type or shape.
         """
-        self.slope_, self.offset_ = state.number("slope"), state.number("offset")
-        super().restore(state)
+        CalibratedScorer.restore(self, state)
+        ReadingJudge.restore(self, state)

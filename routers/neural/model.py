@@ -30,7 +30,7 @@ from routers.neural.side import with_side
 from routers.neural.tokens import Reader, Text, largest_id
 from routers.neural.training import Augment, Head, Tuning, batches, tune
 
-__all__ = ["TextModel"]
+__all__ = ["TextModel", "longest_text"]
 
 _TOKENS_AT_ONCE = 16_384
 _LONGEST = 1_000_000
@@ -100,7 +100,7 @@ class TextModel(ABC):
         progress("loading the checkpoint", 0.0)
         with seeded(settings.seed):
             self.model, tokenizer = load_checkpoint(source, self.task, self.n_outputs, dropout)
-            self.max_tokens = min(self.max_tokens, _longest(self.model.config, tokenizer))
+            self.max_tokens = min(self.max_tokens, longest_text(self.model.config, tokenizer))
             self.reader = self._reader(tokenizer.backend_tokenizer, None)
             if largest_id(self.reader.tokenizer.get_vocab()) >= self._vocabulary():
                 rows = largest_id(self.reader.tokenizer.get_vocab()) + 1
@@ -270,7 +270,7 @@ class TextModel(ABC):
         return int(self.model.get_input_embeddings().weight.shape[0])
 
 
-def _longest(config: Any, tokenizer: Any) -> int:
+def longest_text(config: Any, tokenizer: Any) -> int:
     """Most tokens that a transformer takes."""
     positions = getattr(config, "max_position_embeddings", None)
     longest = positions if isinstance(positions, int) and positions > 0 else _LONGEST

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routers.errors import ArtifactError
 
-__all__ = ["Reader", "Text", "largest_id"]
+__all__ = ["Frame", "Reader", "Text", "largest_id"]
 
 Text = str | tuple[str, ...]
 """What a model reads: one text, or several one after the other, such as a question and an answer."""
 
 _CHARS_A_TOKEN = 32
 """Text beyond this many characters for each token that is kept cannot matter, so it is not tokenised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Ids before a question, between it and its answer (at least one), and after the answer."""
+
+    before: list[int]
+    between: list[int]
+    after: list[int]
+
+    @classmethod
+    def of(cls, tokenizer: Any, after: list[int]) -> Self:
+        """The tokenizer's own opening, what it puts between two texts or else a new line, and this ending."""
+        between = _between_ids(tokenizer) or tokenizer.encode("\n", add_special_tokens=False).ids
+        return cls(_special_ids(tokenizer)[0], between, after)
 
 
 class Reader:
@@ -34,6 +50,7 @@ class Reader:
         before: text to put before each text, as ids.
         after: text to put after each text, as ids.
         closing: whether special tokens may end the ids; a model that is to write on must not see an end.
+        frame: ids around and between the texts instead of all of these and of the tokenizer's own; None: as said.
         pad: id that stands for a text without any token.
     """
 
@@ -45,6 +62,7 @@ class Reader:
         before: str = "",
         after: str = "",
         closing: bool = True,
+        frame: Frame | None = None,
         pad: int = 0,
     ) -> None:
         tokenizer.no_padding()
@@ -53,10 +71,15 @@ class Reader:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.pad = pad
-        opening, ending = _special_ids(tokenizer)
-        self.between = _between_ids(tokenizer) or self._ids(["\n"])[0]
-        self.before = opening + self._ids([before])[0]
-        self.after = self._ids([after])[0] + (ending if closing else [])
+        own = frame or Frame.of(tokenizer, _special_ids(tokenizer)[1] if closing else [])
+        self.between = own.between
+        self.before = own.before + self._ids([before])[0]
+        self.after = self._ids([after])[0] + own.after
+
+    @property
+    def room(self) -> int:
+        """Most ids of a question and its answer together; below 2 where template and `between` take them all."""
+        return self.max_tokens - len(self.before) - len(self.between) - len(self.after)
 
     def read(self, texts: Sequence[Text]) -> list[list[int]]:
         """Token ids of each text, at least one and at most `max_tokens`."""
@@ -65,23 +88,33 @@ class Reader:
         ids = iter(self._ids([_clipped(part, room * _CHARS_A_TOKEN) for text in parts for part in text]))
         read = []
         for text in parts:
-            kept = self._joined([next(ids) for _ in text], room)
-            read.append((self.before + kept + self.after)[: self.max_tokens] or [self.pad])
+            kept = self._cut([next(ids) for _ in text], room)
+            joined = [id_ for place, part in enumerate(kept) for id_ in ((self.between if place else []) + part)]
+            read.append((self.before + joined + self.after)[: self.max_tokens] or [self.pad])
         return read
 
-    def _joined(self, parts: Sequence[list[int]], room: int) -> list[int]:
-        """The ids of the parts of one text, `between` in their midst, each part cut to its share of the room."""
+    def read_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
+        """Token ids of each question and its answer, and the place where the answer begins, at least 1."""
+        most = max(self.room, 2)
+        ids = iter(self._ids([_clipped(text, most * _CHARS_A_TOKEN) for pair in pairs for text in pair]))
+        read = []
+        for _ in pairs:
+            question, answer = self._cut([next(ids), next(ids)], most + len(self.between))
+            begun = self.before + question + self.between
+            read.append((begun + answer + self.after, len(begun)))
+        return read
+
+    def _cut(self, parts: Sequence[list[int]], room: int) -> list[list[int]]:
+        """The ids of the parts of one text, each cut to its share of the room that `between` leaves."""
         left = max(room - len(self.between) * (len(parts) - 1), len(parts))
         share = [0] * len(parts)
         for done, place in enumerate(sorted(range(len(parts)), key=lambda place: len(parts[place]))):
             share[place] = min(len(parts[place]), left // (len(parts) - done))
             left -= share[place]
-        joined: list[int] = []
-        for place, (ids, most) in enumerate(zip(parts, share, strict=True)):
-            tail = most // 2
-            joined += self.between if place else []
-            joined += ids if len(ids) <= most else ids[: most - tail] + ids[len(ids) - tail :]
-        return joined
+        return [
+            ids if len(ids) <= most else ids[: most - most // 2] + ids[len(ids) - most // 2 :]
+            for ids, most in zip(parts, share, strict=True)
+        ]
 
     def tensor(self) -> NDArray[np.uint8]:
         """The tokenizer, for saving: its JSON as bytes."""

@@ -38,6 +38,15 @@ def test_experts_branch_from_one_seed_model(tmp_path: Path) -> None:
     assert (out / "letters" / "model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.usefixtures("short_recipes")
+def test_the_checker_is_no_expert(tmp_path: Path) -> None:
+    out, work = tmp_path / "out", tmp_path / "work"
+    lines = list(train_experts(["checker"], out, work, Progress(), compiled=False, threads=torch.get_num_threads()))
+    assert [line.split(":")[0] for line in lines] == ["checker"]
+    assert not out.exists()
+    assert (work / "checker" / "model.safetensors").exists()
+
+
 def test_unknown_experts_are_named(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="Unknown expert giant"):
         list(train_experts(["giant"], tmp_path, tmp_path, Progress(), compiled=False, threads=1))

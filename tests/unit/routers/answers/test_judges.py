@@ -22,7 +22,7 @@ from routers import (
     save_judge,
 )
 from routers.answers.pairs import Pairs
-from tests.unit.routers.checkpoints import tiny_encoder
+from tests.unit.routers.checkpoints import tiny_causal, tiny_encoder
 
 from .conftest import answer_frame
 
@@ -33,9 +33,11 @@ ENCODER: dict[str, Any] = {
     "encoder_learning_rate": 5e-3,
     "encoder_max_tokens": 64,
 }
+LANGUAGE_MODEL: dict[str, Any] = {"language_model": tiny_causal(), "language_model_max_tokens": 64}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "frugal": [{}, {"budget": 0.6, "max_experts": 2, **ENCODER}],
+    "frugal": [{}, {"budget": 0.6, "max_experts": 2, **ENCODER}, {"budget": 0.6, **LANGUAGE_MODEL}],
     "answer-scorer": [{}, {"head": "mlp", "max_epochs": 15, "features": "tfidf-svd:32"}, ENCODER],
+    "likelihood": [LANGUAGE_MODEL, {"features": None, "head": "mlp", "max_epochs": 15, **LANGUAGE_MODEL}],
     "pair-ranker": [
         {"max_epochs": 10},
         {"inference": "bubble", "head": "linear"},
