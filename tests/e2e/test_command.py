@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def test_routers_are_listed_as_json() -> None:
 
 def test_plain_serve_run_works_too(tmp_path: Path) -> None:
     port = free_port()
+    slow = {"timing": {"step_s": 0.5}, "answer": " ".join(["word"] * 300)}
     config = {
         "http_options": {"host": "127.0.0.1", "port": port},
         "applications": [
@@ -103,9 +105,13 @@ def test_plain_serve_run_works_too(tmp_path: Path) -> None:
                 "name": "pointsman",
                 "route_prefix": "/",
                 "import_path": "serve.app:build",
-                "args": {"experts": {"only": {"price": CHEAP}}},
+                "args": {
+                    "experts": {"only": {"price": CHEAP}, "slow": {"price": CHEAP}},
+                    "routes": {"held": {"self_verify": {"experts": ["slow", "only"]}}},
+                },
             },
             {"name": "only", "route_prefix": "/experts/only", "import_path": "serve.app:simulated", "args": {}},
+            {"name": "slow", "route_prefix": "/experts/slow", "import_path": "serve.app:simulated", "args": slow},
         ],
     }
     path, log = tmp_path / "config.yaml", tmp_path / "log"
@@ -118,3 +124,19 @@ def test_plain_serve_run_works_too(tmp_path: Path) -> None:
         answer = httpx.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body)
         assert answer.json()["choices"][0]["message"]["content"] == "simulated answer to: hello"
         assert answer.headers["x-pointsman-expert"] == "only"
+        leave_while_an_answer_is_held_back(f"http://127.0.0.1:{port}")
+
+
+def leave_while_an_answer_is_held_back(url: str) -> None:
+    """A plan's client that leaves before its first byte stops the expert."""
+
+    def running() -> int:
+        return int(httpx.get(f"{url}/v1/stats?model=slow").json()["running"])
+
+    body = {"model": "held", "messages": [{"role": "user", "content": "hello"}]}
+    with httpx.Client() as client, pytest.raises(httpx.ReadTimeout):
+        client.post(f"{url}/v1/chat/completions", json=body, timeout=2)
+    deadline_s = time.monotonic() + 20
+    while running() and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+    assert running() == 0

@@ -36,7 +36,6 @@ def test_users_on_a_route_and_what_the_report_says_of_them(endpoint: Endpoint, t
     assert sum(of["share"] for of in found["experts"].values()) == 1
     assert found["about"]["simulated"] == sorted(found["experts"])
     assert found["client"]["processes"] == 2
-    assert found["server"]["unreachable"] == ""
     assert set(found["server"]["replicas"]["sim-small/Expert"]["values"]) == {1.0}
     assert found["server"]["queues"]
     assert "Simulated: sim-" in done.stdout
