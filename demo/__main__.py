@@ -112,7 +112,6 @@ def reader(
 
 @app.command()
 def ranker(
-    start: Annotated[Path, typer.Argument(help="Reader that it starts from, as `python -m demo reader` makes it.")],
     out: Annotated[Path, typer.Option(help="Directory for the ranker.")] = _RANKER_FOLDER,
     data: Annotated[Path, typer.Option(help="Labelled answers of the experts to blend.")] = _ANSWERS,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
@@ -128,9 +127,7 @@ def ranker(
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("ranker", total=1.0)
         answers = RoutingData.read(data)
-        trained = train_ranker(
-            answers, start, out, lambda doing, share: bar.update(task, completed=share, description=doing)
-        )
+        trained = train_ranker(answers, out, lambda doing, share: bar.update(task, completed=share, description=doing))
     noted = trained.summary_
     console.print(
         f"ranker: {noted['comparisons']:,} comparisons, {noted['held_out_accuracy']:.1%} of held-out ones decided "

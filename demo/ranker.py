@@ -1,4 +1,4 @@
-"""The demo's ranker: which of two answers is right, learned from recorded answers by a reader."""
+"""The demo's ranker: which of two answers suits a question better, learned from what the experts answered."""
 
 from __future__ import annotations
 
@@ -13,34 +13,22 @@ if TYPE_CHECKING:
 
 __all__ = ["RANKER", "train_ranker"]
 
-_SPLIT = "train"
-
-RANKER: dict[str, Any] = {
-    "most_pairs": 8,
-    "ties": 0.02,
-    "encoder_max_tokens": 128,
-    "encoder_epochs": 12,
-    "encoder_patience": 4,
-    "encoder_batch_size": 64,
-    "encoder_learning_rate": 2e-3,
-}
-"""Parameters of the demo's ranker beyond the checkpoint that it starts from."""
+RANKER: dict[str, Any] = {"most_pairs": 8, "ties": 0.02, "hidden": 256, "max_epochs": 16, "folds": 2}
+"""Parameters of the demo's ranker."""
 
 
-def train_ranker(answers: RoutingData, start: Path, out: Path, progress: Progress) -> PairRanker:
+def train_ranker(answers: RoutingData, out: Path, progress: Progress) -> PairRanker:
     """Train the ranker and save it.
 
     Args:
-        answers: whose training prompts it learns from.
-        start: folder of the checkpoint that it starts from.
+        answers: what it learns from, all splits; the held-out exam is in other files.
         out: directory for the ranker.
         progress: told what is being done.
 
     Raises:
-        ParameterError: the checkpoint is not there, or cannot be used.
         ArtifactError: `out` holds something else.
         DataError: an answer's text is missing, or there is nothing to compare.
     """
-    ranker = PairRanker(encoder=str(start), **RANKER).fit(answers.subset(_SPLIT), progress)
+    ranker = PairRanker(**RANKER).fit(answers, progress)
     save_judge(ranker, out)
     return ranker
