@@ -91,7 +91,7 @@ class FrugalCascade(AnswerScorer):
         max_experts: Annotated[int, Field(ge=1, le=3)] = 3,
         n_quantiles: Annotated[int, Field(ge=2, le=200)] = 40,
         search_share: Annotated[float, Field(gt=0, le=0.9)] = 0.3,
-        features: FeatureSpec = "tfidf",
+        features: FeatureSpec | None = "tfidf",
         head: Literal["linear", "mlp"] = "linear",
         hidden: Annotated[int, Field(ge=1, le=4096)] = 64,
         max_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40,
