@@ -39,11 +39,12 @@ class HashedTerms:
         """
         width = len(self._idf)
         found, known = self._table.find(hashes)
-        cells = place.take(found) * width + known
+        # Half of the bits are sorted in half of the time.
+        cells = (place.take(found) * width + known).astype(np.uint32 if n_texts * width < 2**32 else np.uint64)
         cells.sort()
         first = np.flatnonzero(changes(cells))
         weights = 1 + np.log(sizes(first, len(cells)).astype(np.float32))
-        cells = cells.take(first)
+        cells = cells.take(first).astype(np.int64)
         row_starts = np.arange(n_texts) * width
         block_starts = np.searchsorted(cells, (row_starts[:, None] + self._first_columns).ravel())
         block_sizes = sizes(block_starts, len(cells))

@@ -211,7 +211,7 @@ def changes(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def sizes(starts: IntArray, end: int) -> IntArray:
-    """How far it is from each start to the next, and from the last one to the end; `np.diff` takes several times as long."""
+    """How far it is from each start to the next, and from the last one to the end, in less time than by `np.diff`."""
     found = np.empty(len(starts), dtype=np.int64)
     np.subtract(starts[1:], starts[:-1], out=found[:-1])
     found[-1:] = end - starts[-1:]

@@ -133,14 +133,15 @@ class PolyKnnRouter(FeatureRouter):
     def _neighbours(self, similarity: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
         """Places of the neighbours and their weights, which sum to 1."""
         around = nearest(similarity, self.k_)
-        weight = self.weight_[around] / np.maximum(1.0 - similarity[around], _NEAREST)
-        return around, weight / weight.sum()
+        weight = self.weight_.take(around) / np.maximum(1.0 - similarity.take(around), _NEAREST)
+        weight /= weight.sum()
+        return around, weight
 
     def _mean_of(self, table: FloatArray, found: list[tuple[NDArray[np.int64], FloatArray]]) -> FloatArray:
         """Weighted mean of the neighbours' rows of a table, (n, n_experts)."""
         means = np.empty((len(found), table.shape[1]), dtype=np.float32)
         for row, (around, weight) in enumerate(found):
-            means[row] = weight @ table[around]
+            np.dot(weight, table.take(around, axis=0), out=means[row])
         return means
 
     def _best_k(self) -> int:
