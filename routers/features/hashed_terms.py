@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,12 +40,14 @@ class HashedTerms:
         """
         width = len(self._idf)
         found, known = self._table.find(hashes)
+        keys = place.take(found) * width + known
         # Half of the bits are sorted in half of the time.
-        cells = (place.take(found) * width + known).astype(np.uint32 if n_texts * width < 2**32 else np.uint64)
-        cells.sort()
-        first = np.flatnonzero(changes(cells))
-        weights = 1 + np.log(sizes(first, len(cells)).astype(np.float32))
-        cells = cells.take(first).astype(np.int64)
+        dtype: type[np.unsignedinteger[Any]] = np.uint32 if n_texts * width < 2**32 else np.uint64
+        ordered = keys.astype(dtype)
+        ordered.sort()
+        first = np.flatnonzero(changes(ordered))
+        weights = 1 + np.log(sizes(first, len(ordered)).astype(np.float32))
+        cells: IntArray = ordered.take(first).astype(np.int64)
         row_starts = np.arange(n_texts) * width
         block_starts = np.searchsorted(cells, (row_starts[:, None] + self._first_columns).ravel())
         block_sizes = sizes(block_starts, len(cells))
