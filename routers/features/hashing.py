@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from routers.features.rows import FloatArray, IntArray
 
-__all__ = ["SHAPE", "HashArray", "Runs", "term_hashes", "word_hashes"]
+__all__ = ["SHAPE", "HashArray", "Runs", "changes", "sizes", "term_hashes", "word_hashes"]
 
 HashArray = NDArray[np.uint64]
 
@@ -94,14 +94,14 @@ def word_hashes(texts: Sequence[str]) -> tuple[HashArray, IntArray]:
     kinds = _IN_WORDS(codes)
     kinds[ends] = _BETWEEN
     made_of = kinds & _KINDS
-    starts_word = _changes(made_of)
+    starts_word = changes(made_of)
     starts_word[ends] = True
     starts = np.flatnonzero(starts_word)
-    kept = np.flatnonzero(made_of[starts])
-    stops = np.append(starts[1:], len(codes))[kept]
-    starts = starts[kept]
-    words = _hashes(codes, starts, stops)
-    first = kinds[starts]
+    kept = np.flatnonzero(made_of.take(starts))
+    lengths = sizes(starts, len(codes)).take(kept)
+    starts = starts.take(kept)
+    words = _hashes(codes, starts, starts + lengths)
+    first = kinds.take(starts)
     place = _places(first == _BETWEEN)
     numbers = np.flatnonzero(first & _NUMBER)
     if not len(numbers):
@@ -109,12 +109,12 @@ def word_hashes(texts: Sequence[str]) -> tuple[HashArray, IntArray]:
     sized = words
     words = words.copy()
     words[numbers] = ord("#")
-    more = _REPEATED[np.minimum(stops[numbers] - starts[numbers], _LONGEST)] - np.uint64(1)
-    sized[numbers] = codes[starts[numbers]] + more * np.uint64(ord("_"))
+    more = _REPEATED.take(lengths.take(numbers), mode="clip") - np.uint64(1)
+    sized[numbers] = codes.take(starts.take(numbers)) + more * np.uint64(ord("_"))
     is_number = (first & _NUMBER).astype(bool)
     beside = np.flatnonzero(is_number[:-1] | is_number[1:])
-    found = [words, _pairs(words), sized[numbers], sized[beside] * _C + sized[beside + 1]]
-    return np.concatenate(found), np.concatenate([place, place[:-1], place[numbers], place[beside]])
+    found = [words, _pairs(words), sized.take(numbers), _pairs(sized).take(beside)]
+    return np.concatenate(found), np.concatenate([place, place[:-1], place.take(numbers), place.take(beside)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,11 @@ class Runs:
         codes, ends = _code_points(texts)
         made_of = _IN_RUNS(codes)
         made_of[ends] = _END
-        starts = np.flatnonzero(_changes(made_of) | (made_of > _BLANK))
-        kind = made_of[starts].astype(np.int64)
+        starts = np.flatnonzero(changes(made_of) | (made_of > _BLANK))
+        kind = made_of.take(starts).astype(np.int64)
         kept = np.flatnonzero(kind != _BLANK)
-        kind = kind[kept]
-        return cls(len(texts), kind, np.diff(starts, append=len(codes))[kept], _places(kind == _END))
+        kind = kind.take(kept)
+        return cls(len(texts), kind, sizes(starts, len(codes)).take(kept), _places(kind == _END))
 
     def counts(self) -> FloatArray:
         """Words, numbers, digits, longest number, capitals, longest capitals, longest word and others, (n_texts, 8)."""
@@ -165,8 +165,8 @@ class Runs:
 
     def hashes(self) -> tuple[HashArray, IntArray]:
         """The runs alone, by twos and by threes, and the place of the text each is in, (n,) each."""
-        runs = _LETTERS[np.minimum(self.kind, _BLANK)] * _REPEATED[np.minimum(self.length, _LONGEST)]
-        others = np.maximum(self.kind - (_BLANK + 1), 0).astype(np.uint64)
+        runs = _LETTERS.take(self.kind, mode="clip") * _REPEATED.take(self.length, mode="clip")
+        others = np.maximum(self.kind - (_BLANK + 1), 0).view(np.uint64)
         ones = runs + others + np.uint64(SHAPE)
         twos = _pairs(ones)
         threes = twos[:-1] * _C + ones[2:]
@@ -202,11 +202,20 @@ def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], IntArray]:
     return codes, np.cumsum([len(text) + 1 for text in texts], dtype=np.int64) - 1
 
 
-def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
+def changes(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether each value differs from the one before; the first does."""
-    changes = np.ones(len(values), dtype=bool)
-    np.not_equal(values[1:], values[:-1], out=changes[1:])
-    return changes
+    changed = np.empty(len(values), dtype=bool)
+    changed[:1] = True
+    np.not_equal(values[1:], values[:-1], out=changed[1:])
+    return changed
+
+
+def sizes(starts: IntArray, end: int) -> IntArray:
+    """How far it is from each start to the next, and from the last one to the end, in less time than by `np.diff`."""
+    found = np.empty(len(starts), dtype=np.int64)
+    np.subtract(starts[1:], starts[:-1], out=found[:-1])
+    found[-1:] = end - starts[-1:]
+    return found
 
 
 def _places(is_end: NDArray[np.bool_]) -> IntArray:
@@ -222,9 +231,10 @@ def _pairs(hashes: HashArray) -> HashArray:
 def _hashes(codes: NDArray[np.uint32], starts: IntArray, stops: IntArray) -> HashArray:
     """Hashes of the pieces from these starts to these stops."""
     powers, inverse = _powers(len(codes).bit_length())
-    before = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum(codes * powers[: len(codes)], out=before[1:])
-    found: HashArray = (before[stops] - before[starts]) * inverse[starts]
+    before = np.empty(len(codes) + 1, dtype=np.uint64)
+    before[0] = 0
+    np.multiply(codes, powers[: len(codes)]).cumsum(out=before[1:])
+    found: HashArray = (before.take(stops) - before.take(starts)) * inverse.take(starts)
     return found
 
 

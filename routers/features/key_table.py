@@ -11,41 +11,73 @@ __all__ = ["KeyTable"]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio, next odd: products with it are spread, and those of different keys differ."""
+_ROUNDS = 100
+_MORE_BITS = 4
+"""Keys that chance brings together need one more bit now and then; those that need more than this no chance made."""
 
 
 class KeyTable:
     """Where each of n keys is, found for many keys in a few steps of numpy.
 
-    The high bits of a spread key say nearly where it is among the sorted ones, and a few steps of a binary search,
-    of all keys together, do the rest.
+    Cuckoo hashing (Pagh and Rodler, Journal of Algorithms 51, 2004): a key is in one of two slots, which its bits say,
+    so that two looks find it. Here both are bits of one spread key, and all keys move in together, round by round.
 
     Args:
         keys: (n,) uint64.
 
     Raises:
-        ArtifactError: two keys are the same.
+        ArtifactError: two keys are the same, or many were chosen to crowd together.
     """
 
     def __init__(self, keys: NDArray[np.uint64]) -> None:
         spread = keys * _ODD
-        places = np.argsort(spread)
-        spread = spread[places]
-        if (spread[1:] == spread[:-1]).any():
+        if len(np.unique(spread)) < len(spread):
             raise ArtifactError("Two terms of the router's vocabulary cannot be told apart: train and save it again.")
-        bits = len(keys).bit_length() + 1
-        self._shift = np.uint64(64 - bits)
-        size = np.bincount((spread >> self._shift).astype(np.int64), minlength=1 << bits)
-        self._starts = (np.cumsum(size) - size).astype(np.int32)
-        self._steps = [1 << power for power in reversed(range(int(size.max()).bit_length()))]
-        # After the last key come enough copies of it that no step leaves the array; a search finds the first of them.
-        self._spread = np.pad(spread, (0, 2 * max(self._steps, default=1)), mode="edge" if len(keys) else "constant")
-        self._places = np.append(places, np.full(len(self._spread) - len(places), -1)).astype(np.int32)
+        least_bits = len(keys).bit_length() + 1
+        for self._bits in range(least_bits, least_bits + _MORE_BITS + 1):
+            slots = _moved_in(*self._slots(spread), 1 << self._bits)
+            if slots is not None:
+                break
+        else:
+            raise ArtifactError("The router's vocabulary was made to be slow to search: train and save it again.")
+        # An empty slot holds a key that is not looked for there: 0 looks into slot 0, and 2^64 - 1 into the last.
+        self._keys = np.zeros(len(slots), dtype=np.uint64)
+        self._keys[0] = 2**64 - 1
+        taken = np.flatnonzero(slots >= 0)
+        self._keys[taken] = spread[slots[taken]]
+        self._places = slots
 
     def find(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Which of the keys, (m,), are there, as their indices, (n_found,), and the places of these, (n_found,)."""
         spread = keys * _ODD
-        at = self._starts[spread >> self._shift]
-        for step in self._steps:
-            at += (self._spread[at + np.int32(step - 1)] < spread) * np.int32(step)
-        found = np.flatnonzero(self._spread[at] == spread)
-        return found, self._places[at[found]]
+        first, second = self._slots(spread)
+        slot = np.where(self._keys.take(first) == spread, first, second)
+        found = np.flatnonzero(self._keys.take(slot) == spread)
+        return found, self._places.take(slot.take(found))
+
+    def _slots(self, spread: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Both slots of each spread key: its highest bits, and the next ones."""
+        first = spread >> np.uint64(64 - self._bits)
+        second = (spread >> np.uint64(64 - 2 * self._bits)) & np.uint64((1 << self._bits) - 1)
+        return first.view(np.int64), second.view(np.int64)
+
+
+def _moved_in(first: NDArray[np.int64], second: NDArray[np.int64], n_slots: int) -> NDArray[np.int32] | None:
+    """Which key is in each slot, (n_slots,), -1 where none is; None: the keys found no peace.
+
+    Args:
+        first: (n,) a slot of each key.
+        second: (n,) its other slot.
+        n_slots: number of slots.
+    """
+    slots = np.full(n_slots, -1, dtype=np.int32)
+    at, homeless = first.copy(), np.arange(len(first), dtype=np.int32)
+    for _ in range(_ROUNDS):
+        wanted = at[homeless]
+        evicted = np.unique(slots[wanted])
+        slots[wanted] = homeless
+        homeless = np.concatenate([homeless[slots[wanted] != homeless], evicted[evicted >= 0]])
+        if not len(homeless):
+            return slots
+        at[homeless] = first[homeless] + second[homeless] - at[homeless]
+    return None

@@ -148,15 +148,18 @@ def _sparse(rows: Rows) -> SparseRows:
 
 def side_by_side(rows: SparseRows, dense: FloatArray) -> SparseRows:
     """Rows, and dense ones, (n, n_more), to the right of them."""
-    row, column = np.nonzero(dense)
-    columns, values = column + rows.n_columns, dense[row, column]
-    starts = rows.starts + np.searchsorted(row, np.arange(len(rows) + 1))
+    n_columns = rows.n_columns + dense.shape[1]
     if len(rows) == 1:
-        columns, values = np.concatenate([rows.columns, columns]), np.concatenate([rows.values, values])
-    else:
-        before = rows.starts[1:][row]
-        columns, values = np.insert(rows.columns, before, columns), np.insert(rows.values, before, values)
-    return SparseRows(starts, columns, values, rows.n_columns + dense.shape[1])
+        column = np.flatnonzero(dense[0])
+        columns = np.concatenate([rows.columns, column + rows.n_columns])
+        values = np.concatenate([rows.values, dense[0].take(column)])
+        return SparseRows(np.array([0, len(columns)]), columns, values, n_columns)
+    row, column = np.nonzero(dense)
+    starts = rows.starts + np.searchsorted(row, np.arange(len(rows) + 1))
+    before = rows.starts[1:][row]
+    columns = np.insert(rows.columns, before, column + rows.n_columns)
+    values = np.insert(rows.values, before, dense[row, column])
+    return SparseRows(starts, columns, values, n_columns)
 
 
 def stacked(blocks: Sequence[SparseRows]) -> SparseRows:

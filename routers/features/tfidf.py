@@ -27,7 +27,7 @@ _ASCII_WORD = re.compile(r"[a-z]+|[0-9]+")
 _RUN = re.compile(r"a+|[^0Aa\s]|A+|0+")
 _LONGEST_RUN = 16
 _CLIP = 4.0
-_FEW_CHARS = 700
+_FEW_CHARS = 400
 _CHARS_A_TEXT = 100
 """Below this sum of characters, and so many more a text, it takes less time to find terms by name than by hash."""
 _MANY_CHARS = 1 << 16
@@ -128,15 +128,17 @@ class TfidfFeatures(Features):
     def _rows(self, texts: Sequence[str], clipped: Sequence[str]) -> SparseRows:
         """The same of several texts, or of a long one, by the hashes of their terms."""
         runs = Runs.of(clipped)
-        n_chars = np.array([len(text) for text in texts], dtype=np.float32)
-        counts = self._scaled(np.log1p(np.column_stack([n_chars, runs.counts()])))
+        counts = np.empty((len(texts), len(self.count_names)), dtype=np.float32)
+        counts[:, 0], counts[:, 1:] = [len(text) for text in texts], runs.counts()
+        counts = self._scaled(np.log1p(counts))
         (words, word_places), (shapes, shape_places) = word_hashes(clipped), runs.hashes()
         hashes, places = np.concatenate([words, shapes]), np.concatenate([word_places, shape_places])
         return side_by_side(self._hashed.rows(hashes, places, len(texts)), counts)
 
     def _scaled(self, counts: FloatArray) -> FloatArray:
-        scaled: FloatArray = np.clip((counts - self._scale[0]) / self._scale[1], -_CLIP, _CLIP) / np.float32(_CLIP)
-        return scaled
+        scaled = (counts - self._scale[0]) / self._scale[1]
+        limited: FloatArray = np.minimum(np.maximum(scaled, -_CLIP), _CLIP) / np.float32(_CLIP)
+        return limited
 
     def tensors(self) -> Tensors:
         """The learned state, for saving."""

@@ -45,7 +45,7 @@ def nearest(similarity: FloatArray, k: int) -> IntArray:
         reached = np.flatnonzero(similarity >= limit - _TIE)
     if len(reached) < k:
         reached = np.arange(n)
-    among = similarity[reached]
+    among = similarity.take(reached)
     last = np.partition(among, len(among) - k)[len(among) - k]
     found: IntArray = reached[among >= last - _TIE]
     return found

@@ -18,7 +18,10 @@ from routers.features.terms import decode_terms, encode_terms
 __all__ = ["NoveltyModel", "novelty_words"]
 
 _WORD = re.compile(r"\d+|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\d_]+")
-_ASCII_WORD = re.compile(r"[0-9]+|[a-z]+")
+_LETTERS = bytes.maketrans(
+    bytes(range(128)), bytes(ord(chr(i).lower()) if chr(i).isalpha() else 32 for i in range(128))
+)
+_DIGITS = bytes.maketrans(bytes(range(128)), bytes(i if chr(i).isdigit() else 32 for i in range(128)))
 _MAX_CHARS = 2048
 _MOST_WORDS = 200_000
 _LEAST_PROMPTS = 2
@@ -121,7 +124,16 @@ class NoveltyModel:
         return [_share_outside(found, by_others) for found in words]
 
     def _unknown(self, text: str) -> float:
-        return _share_outside(_words(text), self.words_)
+        text = clip_text(text, _MAX_CHARS)
+        if not text.isascii():
+            return _share_outside(_words(text), self.words_)
+        # The same without a regular expression takes half of the time.
+        read = text.encode()
+        words = read.translate(_LETTERS).decode().split()
+        n_numbers = len(read.translate(_DIGITS).split())
+        n_known = sum(map(self.words_.__contains__, words)) + ("#" in self.words_) * n_numbers
+        n_words = len(words) + n_numbers
+        return (n_words - n_known) / n_words if n_words else 1.0
 
     def _distances(self, rows: Rows) -> FloatArray:
         """T^2 and Q of each row, (n, 2)."""
@@ -147,13 +159,12 @@ class NoveltyModel:
 
 def novelty_words(text: str) -> list[str]:
     """Words of a text in small letters, numbers all as `#`; Chinese characters and kana one by one."""
-    return ["#" if word[0].isdigit() else word for word in _words(text)]
+    return ["#" if word[0].isdigit() else word for word in _words(clip_text(text, _MAX_CHARS))]
 
 
 def _words(text: str) -> list[str]:
-    """The same with numbers as they are."""
-    low = clip_text(text, _MAX_CHARS).lower()
-    return (_ASCII_WORD if low.isascii() else _WORD).findall(low)
+    """The same of all of a text, with numbers as they are."""
+    return _WORD.findall(text.lower())
 
 
 def _share_outside(words: Sequence[str], known: frozenset[str] | set[str]) -> float:

@@ -206,7 +206,8 @@ class ClusterScoreRouter(ClusteringRouter):
 
     def _distances(self, x: FloatArray) -> FloatArray:
         """Euclidean distance of rows to centroids, (n, n_clusters)."""
-        squared = (x**2).sum(axis=1)[:, None] - 2 * x @ self.centers_.T + (self.centers_**2).sum(axis=1)
+        centers = self.centers_
+        squared = _squared_lengths(x)[:, None] - 2 * (x @ centers.T) + _squared_lengths(centers)
         distance: FloatArray = np.sqrt(np.maximum(squared, 0.0))
         return distance
 
@@ -226,6 +227,11 @@ class ClusterScoreRouter(ClusteringRouter):
             raise ArtifactError("The router has no clusters: train and save it again.")
         self.table_ = ClusterTable.restored(state.tensors, len(self.centers_), len(self.experts_))
         self._score()
+
+
+def _squared_lengths(x: FloatArray) -> FloatArray:
+    squared: FloatArray = np.einsum("ij,ij->i", x, x)
+    return squared
 
 
 def _centers(x: FloatArray, n_clusters: int | None, seed: int) -> FloatArray:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routers import ArtifactError, RoutingData, make_features, make_router
 from routers.features import Features, SparseRows
@@ -66,6 +68,15 @@ def test_without_unknown_words_in_training_one_in_five_is_the_edge() -> None:
     row = unit([[1, 0]])
     assert model.score(row, ["a b c a new"]) == pytest.approx([1.0])
     assert model.score(row, ["new"]) == pytest.approx([5.0])
+
+
+@given(st.text(alphabet="aZxy019_ \n+.é", max_size=60), st.booleans())
+def test_ascii_texts_are_read_as_all_others(text: str, numbers_known: bool) -> None:
+    model = NoveltyModel()
+    model.words_ = frozenset({"a", "xy", "zx"} | ({"#"} if numbers_known else set()))
+    words = novelty_words(text)
+    expected = sum(word not in model.words_ for word in words) / len(words) if words else 1.0
+    assert model._unknown(text) == pytest.approx(expected)
 
 
 def test_t2_and_q_by_hand() -> None:
