@@ -52,7 +52,7 @@ format: install ## format the code and apply the safe fixes of the linter
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench: install ## measure Pointsman beside ray.serve.llm's own ingress, then every router alone
+bench: install ## measure Pointsman beside ray.serve.llm's own ingress, then plans, then every router alone
 	@$(OFFLINE) $(VENV)/bin/pointsman bench
 
 bench-peers: $(PEERS:%=.peers/%/.installed) ## measure Pointsman beside LiteLLM, RouteLLM and ray.serve.llm; shorter: make bench-peers ARGS="--users 1,64"

@@ -76,4 +76,6 @@ def _stack(name: str, args: dict[str, Any], models: dict[str, str], path: Path) 
     http = {"host": "127.0.0.1", "port": port}
     config = written({"http_options": http, "applications": [endpoint, *engines]}, path)
     program = str(Path(sys.executable).with_name("pointsman"))
-    return Stack(name, [program, "serve", config], local_url(port), models, environment())
+    # At temperature 0 an arm would ask for one answer only.
+    body = {"temperature": 1.0}
+    return Stack(name, [program, "serve", config], local_url(port), models, environment(), body=body)
