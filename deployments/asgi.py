@@ -126,21 +126,27 @@ async def run_while_connected(work: Coroutine[Any, Any, None], receive: Receive)
     A server tells of a disconnect only to an application that asks, so somebody has to listen while the answer is
     under way. Call it after the body has been read.
     """
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_until_disconnect(receive))
-    try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-    finally:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
         task.cancel()
+
+    watcher = asyncio.ensure_future(watch())
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not gone or task.cancelling() > 1:
+            raise
+    finally:
         watcher.cancel()
-        await asyncio.gather(task, watcher, return_exceptions=True)
-
-
-async def _until_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        if gone:
+            task.uncancel()
 
 
 class Application:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from .asgi import Application, ASGIApp, Request, Response
 from .decisions import RouteTable
+from .disconnects import this_process_watches
 from .health import Health
 from .openai import ApiError, model_card
 from .plans import run
@@ -82,6 +83,7 @@ class Router:
     """
 
     async def __init__(self, settings: RouterSettings, scorer: Any = None) -> None:  # type: ignore[misc]
+        this_process_watches()
         self._settings = settings
         self._limits = limits = settings.limits
         scoring = Scoring({path: load_artifact(path) for path in settings.artifacts}, scorer)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
 from .asgi import Response
+from .disconnects import WATCHED_HEADER
+from .http_connection import Answer
+from .http_pool import ConnectionPool
 from .internal_token import TOKEN_HEADER
 from .openai import NoAnswerError, error_event, error_from_upstream, rename_model
 
@@ -37,11 +38,10 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
     "authorization",
     "accept-encoding",
     "x-request-timeout-seconds",
+    WATCHED_HEADER,
     TOKEN_HEADER,
 }
 _NOT_RELAYED = _HOP_BY_HOP | {"content-length", "date", "server", "x-request-id"}
-_RETRIES_BEFORE_FIRST_BYTE = 1
-_LONGEST_LINE_BYTES = 2 * 1024 * 1024
 _ERROR_EVENT = b'data: {"error"'
 
 
@@ -104,14 +104,7 @@ class Upstream:
     """
 
     def __init__(self, *, connect_timeout_s: float) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, enable_cleanup_closed=True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            raise_for_status=False,
-            read_bufsize=_LONGEST_LINE_BYTES // 2,
-        )
+        self._connections = ConnectionPool(connect_timeout_s=connect_timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,15 +116,17 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._connections.close()
 
     async def ready(self, target: ExpertTarget, *, timeout_s: float) -> bool:
         """Whether the expert says that it can answer."""
         try:
             async with asyncio.timeout(timeout_s):
-                async with self._session.get(target.health_url, headers=target.headers) as answer:
-                    return answer.status == 200
-        except (TimeoutError, aiohttp.ClientError, OSError):
+                answer = await self._connections.send("GET", target.health_url, "", target.headers, b"")
+                with contextlib.closing(answer):
+                    await answer.read()
+                return answer.status == 200
+        except OSError:
             return False
 
     async def relay(
@@ -168,11 +163,13 @@ class Upstream:
         begin_s = deadline_s if silent_until_s is None else min(silent_until_s, deadline_s)
         try:
             with _failures(target):
-                async with asyncio.timeout_at(begin_s) as limit, self._answer(target, request) as answer:
-                    relayed = _Relayed(target, answer, response, headers, change)
-                    await relayed.begin()
-                    limit.reschedule(deadline_s)
-                    await relayed.finish()
+                async with asyncio.timeout_at(begin_s) as limit:
+                    answer = await self._send(target, request)
+                    with contextlib.closing(answer):
+                        relayed = _Relayed(target, answer, response, headers, change)
+                        await relayed.begin()
+                        limit.reschedule(deadline_s)
+                        await relayed.finish()
                     return answer.status
         except NoAnswerError as failure:
             if not response.started:
@@ -193,8 +190,10 @@ class Upstream:
             ApiError: likewise, but no other expert would do better.
         """
         with _failures(target):
-            async with asyncio.timeout_at(until_s), self._answer(target, request) as answer:
-                body = await answer.read()
+            async with asyncio.timeout_at(until_s):
+                answer = await self._send(target, request)
+                with contextlib.closing(answer):
+                    body = await answer.read()
         _raise_for_error(target, answer, body)
         streamed = _is_stream(answer)
         if streamed and body.startswith(_ERROR_EVENT):
@@ -204,23 +203,10 @@ class Upstream:
             body = b"".join(rename_model(line, target.expert) for line in lines)
         return UpstreamAnswer(answer.status, tuple(_response_headers(answer)), body, streamed)
 
-    @contextlib.asynccontextmanager
-    async def _answer(self, target: ExpertTarget, request: UpstreamRequest) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send the request; once more if a pooled connection turned out to be closed by the other side."""
-        headers = {k: v for k, v in request.headers.items() if k not in _NOT_FORWARDED}
+    async def _send(self, target: ExpertTarget, request: UpstreamRequest) -> Answer:
+        headers = {name: value for name, value in request.headers.items() if name not in _NOT_FORWARDED}
         headers |= target.headers
-        url = target.base_url + request.path
-        for attempt in range(_RETRIES_BEFORE_FIRST_BYTE + 1):
-            try:
-                answer = await self._session.request(
-                    request.method, url, data=request.body or None, headers=headers, allow_redirects=False
-                )
-                break
-            except aiohttp.ServerDisconnectedError:
-                if attempt == _RETRIES_BEFORE_FIRST_BYTE:
-                    raise
-        async with answer:
-            yield answer
+        return await self._connections.send(request.method, target.base_url, request.path, headers, request.body)
 
 
 class _Relayed:
@@ -229,7 +215,7 @@ class _Relayed:
     def __init__(
         self,
         target: ExpertTarget,
-        answer: aiohttp.ClientResponse,
+        answer: Answer,
         response: Response,
         headers: Callable[[], Mapping[str, str]],
         change: Change | None,
@@ -239,8 +225,7 @@ class _Relayed:
         self._response = response
         self._headers = headers
         self._change = _changes(target, change)
-        content = answer.content
-        self._chunks = aiter(content.iter_any() if self._change is None else content)
+        self._chunks = aiter(answer.chunks() if self._change is None else answer.lines())
         self._streams = answer.status < 400 and _is_stream(answer)
 
     async def begin(self) -> None:
@@ -292,8 +277,6 @@ def _failures(target: ExpertTarget) -> Iterator[None]:
     try:
         yield
         return
-    except aiohttp.ClientError as error:
-        broken = error  # among them a connection that did not come about in time, which is a TimeoutError too
     except TimeoutError:
         pass
     except OSError as error:
@@ -305,9 +288,9 @@ def _failures(target: ExpertTarget) -> Iterator[None]:
     raise NoAnswerError("failed", 503, message, retry_after_s=1) from broken
 
 
-def _raise_for_error(target: ExpertTarget, answer: aiohttp.ClientResponse, body: bytes) -> None:
+def _raise_for_error(target: ExpertTarget, answer: Answer, body: bytes) -> None:
     if answer.status >= 400:
-        kind, retry_after = answer.headers.get("content-type", ""), answer.headers.get("retry-after")
+        kind, retry_after = answer.header("content-type") or "", answer.header("retry-after")
         raise error_from_upstream(answer.status, kind, body, target.expert, retry_after)
 
 
@@ -315,9 +298,9 @@ def _stream_error(target: ExpertTarget) -> NoAnswerError:
     return NoAnswerError("failed", 503, f"The expert {target.expert!r} failed.", retry_after_s=1)
 
 
-def _is_stream(answer: aiohttp.ClientResponse) -> bool:
-    return answer.headers.get("content-type", "").startswith("text/event-stream")
+def _is_stream(answer: Answer) -> bool:
+    return (answer.header("content-type") or "").startswith("text/event-stream")
 
 
-def _response_headers(answer: aiohttp.ClientResponse) -> list[tuple[str, str]]:
-    return [(name.lower(), value) for name, value in answer.headers.items() if name.lower() not in _NOT_RELAYED]
+def _response_headers(answer: Answer) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in answer.headers if name not in _NOT_RELAYED]

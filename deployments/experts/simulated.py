@@ -13,6 +13,7 @@ from ray import serve
 from ray.serve import metrics
 
 from deployments.asgi import Application, ASGIApp, Request, Response
+from deployments.disconnects import this_process_watches
 from deployments.experts.guard import TokenGuard
 from deployments.experts.simulation.answers import Answers, Template
 from deployments.experts.simulation.driver import Driver
@@ -65,6 +66,7 @@ class SimulatedExpert:
     """
 
     def __init__(self, script: Script, timing: Timing, capacity: Capacity, *, stream_interval: int, token: str) -> None:
+        this_process_watches()
         self._answers = script.answers()
         self._capacity = capacity
         self._token = token

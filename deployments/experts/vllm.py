@@ -7,6 +7,7 @@ from typing import Any
 from ray import serve
 from ray.serve.llm import LLMConfig, LLMServer
 
+from deployments.disconnects import this_process_watches
 from deployments.experts.guard import TokenGuard
 
 __all__ = ["VLLMExpert"]
@@ -24,6 +25,7 @@ class VLLMExpert(LLMServer):
     async def __init__(  # type: ignore[misc]
         self, llm_config: LLMConfig, *, token: str, named_by_application: bool, **kwargs: Any
     ) -> None:
+        this_process_watches()
         self._token = token
         if named_by_application:
             llm_config = _renamed(llm_config, serve.get_replica_context().app_name)

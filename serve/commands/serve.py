@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from deployments.disconnects import IMPORT_PATH
 from routers.errors import PointsmanError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = ["FAST_ENVIRONMENT", "serve"]
 FAST_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": IMPORT_PATH,
 }
 # Ray gives its workers the lowest priority but one, so a client on the same machine would starve the engines.
 PRIORITY_ENVIRONMENT = {"RAY_worker_niceness": "0"}

@@ -82,7 +82,30 @@ async def test_work_that_ends_leaves_no_listener_behind() -> None:
     before = len(asyncio.all_tasks())
     await run_while_connected(work(), receiver())
     assert done
+    await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == before
+
+
+async def test_somebody_elses_cancelling_is_not_taken_for_a_client_that_left() -> None:
+    async def work() -> None:
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(run_while_connected(work(), receiver()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_nothing_stays_cancelled_after_the_client_has_left() -> None:
+    async def serve() -> int:
+        await run_while_connected(asyncio.sleep(60), receiver({"type": "http.disconnect"}))
+        await asyncio.sleep(0)
+        current = asyncio.current_task()
+        assert current is not None
+        return current.cancelling()
+
+    assert await asyncio.create_task(serve()) == 0
 
 
 async def test_an_error_of_the_work_reaches_the_caller() -> None:

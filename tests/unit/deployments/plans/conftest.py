@@ -40,7 +40,7 @@ class Scripted:
     status: int = 200
     hangs_after_headers: bool = False
     bodies: list[Any] = field(default_factory=list)
-    gone: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -48,7 +48,7 @@ class Scripted:
         try:
             return await self._answer(request, body)
         except asyncio.CancelledError:
-            self.gone += 1
+            self.gone.set()
             raise
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
