@@ -50,7 +50,7 @@ _PAIRS = (
     {"small": "Meta-Llama-3.1-8B-Instruct", "large": "Meta-Llama-3.1-70B-Instruct"},
     {"small": "letters", "large": "large"},
 )
-_LEARN_SLOWLY = ("ensemble", "ensemble-n")
+_LEARN_SLOWLY = ("best-route", "ensemble", "ensemble-n")
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 

@@ -120,13 +120,12 @@ class PolyKnnRouter(FeatureRouter):
         worth = self.cost_weight / (float(self.cost_.max()) or 1.0)
         value = quality - np.float32(worth) * self._mean_of(self.spent_, found) if worth else quality
         first, second = best_two(value, self.cost_)
-        lead, variance = np.empty(len(found)), np.empty(len(found))
-        for row, ((around, weight), one, other) in enumerate(zip(found, first, second, strict=True)):
-            ahead = self.quality_[around, one] - self.quality_[around, other]
-            if worth:
-                ahead -= np.float32(worth) * (self.spent_[around, one] - self.spent_[around, other])
-            lead[row], share = weight @ ahead, weight @ weight
-            variance[row] = (max(weight @ ahead**2 - lead[row] ** 2, 0.0) + share) * share
+        around, weight = _side_by_side(found)
+        ahead = self.quality_[around, first[:, None]] - self.quality_[around, second[:, None]]
+        if worth:
+            ahead -= np.float32(worth) * (self.spent_[around, first[:, None]] - self.spent_[around, second[:, None]])
+        lead, share = (weight * ahead).sum(axis=1), (weight * weight).sum(axis=1)
+        variance = (np.maximum((weight * ahead**2).sum(axis=1) - lead**2, 0.0) + share) * share
         confidence = certainty(lead, variance) if len(self.experts_) > 1 else np.ones(len(found), dtype=np.float32)
         return Prediction(quality=np.clip(quality, 0.0, 1.0), choice=first, confidence=confidence)
 
@@ -184,3 +183,13 @@ class PolyKnnRouter(FeatureRouter):
         self.weight_ = checked_tensor(state.tensors, "weight", np.float32, (n_prompts,))
         if self.k_ < 1 or not n_prompts or (self.weight_ <= 0).any():
             raise ArtifactError("The neighbours of the router do not fit together: train and save it again.")
+
+
+def _side_by_side(found: list[tuple[NDArray[np.int64], FloatArray]]) -> tuple[NDArray[np.int64], FloatArray]:
+    """Places and weights of all prompts' neighbours, (n, most neighbours) each; of who has fewer, the rest weighs 0."""
+    most = max((len(around) for around, _ in found), default=0)
+    places, weights = np.zeros((len(found), most), dtype=np.int64), np.zeros((len(found), most), dtype=np.float32)
+    for row, (around, weight) in enumerate(found):
+        places[row, : len(around)] = around
+        weights[row, : len(weight)] = weight
+    return places, weights
