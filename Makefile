@@ -18,7 +18,7 @@ PEERS := litellm routellm
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_NO_USAGE_STATS=1 \
 	DO_NOT_TRACK=1 RAY_USAGE_STATS_ENABLED=0
 
-.PHONY: help install serve test check format bench bench-peers results lock clean
+.PHONY: help install serve test check format bench bench-peers profile results lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench: install ## measure Pointsman beside ray.serve.llm's own ingress, then pla
 
 bench-peers: $(PEERS:%=.peers/%/.installed) ## measure Pointsman beside LiteLLM, RouteLLM and ray.serve.llm; shorter: make bench-peers ARGS="--users 1,64"
 	@$(OFFLINE) $(VENV)/bin/python -m serve.peers $(ARGS)
+
+profile: install ## say what a request costs each process, and what the Router spends it on
+	@$(OFFLINE) $(VENV)/bin/python -m serve.path_profile $(ARGS)
 
 # What cannot be installed is left out of the comparison, which says so.
 .peers/%/.installed: requirements/peers-%.txt requirements/environment.py | install
