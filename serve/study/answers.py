@@ -22,6 +22,7 @@ _RESPONSES = {
     LARGE: "responses_Meta-Llama-3.1-70B-Instruct.jsonl",
 }
 _UNKNOWN_TOKENS = 128
+_RECORDS = ("routes-auto.parquet", "routes-expert.parquet", "routes-plans.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,12 @@ def read_lengths(data: Path, max_tokens: int) -> Lengths:
         known = [min(_UNKNOWN_TOKENS, max_tokens)]
         return Lengths(known, known, f"{known[0]} tokens each, as {data} has no recorded answers of ZeroEval")
     both = sorted(small.keys() & large.keys())
-    cut = [[min(of[question], max_tokens) for question in both] for of in (small, large)]
-    means = [sum(of) / len(of) for of in cut]
+    cut_small, cut_large = ([min(of[question], max_tokens) for question in both] for of in (small, large))
     return Lengths(
-        *cut,
-        f"those of ZeroEval's answers of Llama 3.1 8B and 70B, at most {max_tokens} tokens: {means[0]:.0f} and "
-        f"{means[1]:.0f} on average",
+        cut_small,
+        cut_large,
+        f"those of ZeroEval's answers of Llama 3.1 8B and 70B, at most {max_tokens} tokens: "
+        f"{sum(cut_small) / len(both):.0f} and {sum(cut_large) / len(both):.0f} on average",
     )
 
 
@@ -77,13 +78,13 @@ class Spoken:
 
     Attributes:
         prompts: the questions.
-        texts: by expert, its first answer to each of them.
-        chosen: by route, who answered each of them.
+        texts: by expert and question, its first answer.
+        chosen: by route and question, who answered.
     """
 
     prompts: Sequence[str]
-    texts: Mapping[str, Sequence[str]]
-    chosen: Mapping[str, Sequence[str]]
+    texts: Mapping[str, Mapping[str, str]]
+    chosen: Mapping[str, Mapping[str, str]]
 
     def write(self, expert: str, lengths: Lengths, path: Path) -> None:
         """Write recorded answers for a simulated expert: the demo's texts, and the lengths of a real model's answers.
@@ -93,7 +94,7 @@ class Spoken:
         rows = (
             # A client must be able to see that an answer has begun.
             {"prompt": prompt, "response": text or "-", "output_tokens": lengths.of(prompt, expert)}
-            for prompt, text in zip(self.prompts, self.texts[expert], strict=True)
+            for prompt, text in self.texts[expert].items()
         )
         path.write_bytes(b"\n".join(map(orjson.dumps, rows)))
 
@@ -101,10 +102,10 @@ class Spoken:
         """The calls that each question takes, for planning: all experts of a cascade up to the one that answered."""
         experts = [engine.expert for engine in setup.engines]
         found = []
-        for place, prompt in enumerate(self.prompts):
+        for prompt in self.prompts:
             asked = [setup.model]
             if setup.model in self.chosen:
-                answered = self.chosen[setup.model][place]
+                answered = self.chosen[setup.model][prompt]
                 asked = experts[: experts.index(answered) + 1] if setup.kind == "frugal" else [answered]
             tokens = max(1, estimated_tokens(prompt))
             found.append([Call(expert, tokens, lengths.of(prompt, expert)) for expert in asked])
@@ -120,20 +121,20 @@ def read_spoken(folder: Path) -> Spoken:
     Raises:
         DataError: a file is missing or has no responses.
     """
-    texts: dict[str, list[str]] = {}
-    chosen: dict[str, list[str]] = {}
-    prompts: list[str] = []
-    for name in ("routes-auto.parquet", "routes-expert.parquet", "routes-plans.parquet"):
+    texts: dict[str, dict[str, str]] = {}
+    chosen: dict[str, dict[str, str]] = {}
+    known: list[set[str]] = []
+    for name in _RECORDS:
         data = RoutingData.read(folder / name)
         if "response" not in data.frame.columns:
             raise DataError(f"{folder / name} has no column 'response': label with responses kept.")
-        if prompts and list(data.texts) != prompts:
-            raise DataError(f"{folder / name} has other questions than the demo's other records: label the same ones.")
-        prompts = list(data.texts)
-        order = data.prompts["prompt_id"]
+        known.append(set(data.texts))
         first = data.frame[data.frame["sample"] == 0]
         for expert, rows in first.groupby("expert"):
-            texts.setdefault(str(expert), rows.set_index("prompt_id")["response"].loc[order].tolist())
+            texts.setdefault(str(expert), dict(zip(rows["prompt"], rows["response"], strict=True)))
         for asked, answered in answered_by(data).items():
-            chosen.setdefault(asked, answered.tolist())
+            chosen.setdefault(asked, dict(zip(data.texts, answered, strict=True)))
+    prompts = sorted(set.intersection(*known))
+    if not prompts:
+        raise DataError(f"The files of {folder} have no question in common: label the same ones with all routes.")
     return Spoken(prompts, texts, chosen)

@@ -42,7 +42,7 @@ def test_ratios_are_to_the_all_large_that_serves_most_at_as_many_users():
 @pytest.mark.parametrize(
     ("rate", "drop", "reached", "said"),
     [
-        (20.0, 0.01, True, "- Reached: `auto` serves 2.00 × all-large's requests/s at 100 users at a quality drop of 1."),
+        (20.0, 0.01, True, "- Reached: `auto` serves 2.00 × all-large's requests/s at 100 users at a quality"),
         (20.0, 0.011, False, "not known to be good enough"),
         (19.9, 0.0, False, "even if all other answers cost nothing it would be about 1.67 ×"),
         (20.0, None, False, "at a quality drop that nobody measured"),
