@@ -39,7 +39,10 @@ def study(
         "../shared/data"
     ),
     max_tokens: Annotated[int, typer.Option(min=2, max=4096, help="The longest simulated answer.")] = 256,
-    relayed_per_s: _Relayed = 150.0,
+    weight_bytes: Annotated[
+        float, typer.Option(min=0.5, max=2, help="Of a parameter on simulated GPUs; FP8: 1.")
+    ] = 2.0,
+    relayed_per_s: _Relayed = 200.0,
     stream_interval: Annotated[int, typer.Option(min=1, help="Tokens of simulated streams sent together.")] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder with load.md, to write to.")] = Path("docs"),
@@ -64,6 +67,7 @@ def study(
             seconds=seconds,
             think_s=think_s,
             max_tokens=max_tokens,
+            weight_bytes=weight_bytes,
             relayed_per_s=relayed_per_s,
             stream_interval=stream_interval,
             seed=seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,17 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Predicts what users of a setup would see of the engines alone, on the engines' own clock."""
+    """Predicts what users of a setup would see of the engines alone, on the engines' own clock.
+
+    Attributes:
+        spoken: the prompts, and whom the routes chose for them.
+        lengths: of the answers.
+        weight_bytes: bytes of a parameter, which decide on how few GPUs a model fits.
+    """
 
     spoken: Spoken
     lengths: Lengths
+    weight_bytes: float = 2.0
 
     def served(self, setup: Setup, users: int, answers: int | None = None) -> Served:
         """Closed-loop users of a setup, without Pointsman's own time.
@@ -53,11 +60,17 @@ class Planner:
             answers: in the measured time; twice the users, and no fewer than 400, where not given.
         """
         pool = {
-            engine.expert: [SimulatedEngine(*_model(engine)) for _ in range(engine.replicas)]
+            engine.expert: [SimulatedEngine(*self.model(engine)) for _ in range(engine.replicas)]
             for engine in setup.engines
         }
         wanted = answers or max(_FEWEST_ANSWERS, 2 * users)
         return serve_users(pool, self.spoken.calls(setup, self.lengths), users=users, answers=wanted)
+
+    def model(self, engine: Engine) -> tuple[Timing, Capacity]:
+        """The timing and the capacity of one replica."""
+        model = MODELS[_LARGE_MODEL if engine.expert == LARGE else _SMALL_MODEL]
+        timing, capacity = profile(model, GPUS[_GPU], tensor_parallel=engine.gpus, weight_bytes=self.weight_bytes)
+        return timing, replace(capacity, max_sequences=_MAX_SEQUENCES)
 
     def best(self, setup: Setup, found: Sequence[tuple[Engine, ...]]) -> list[Split]:
         """Ways to share out the GPUs by what they serve to 1,000 users, the best one first."""
@@ -103,8 +116,10 @@ def simulated_setups(
     for kind in kinds:
         model = source.model(kind)
         if kind == "all-large":
-            setups.append(Setup("all-large", kind, model, (Engine(LARGE, 1, N_GPUS),)))
-            setups.append(Setup("all-large, 2 groups", kind, model, (Engine(LARGE, 2, N_GPUS // 2),)))
+            setups.append(Setup(kind, kind, model, (Engine(LARGE, 1, N_GPUS),)))
+            grouped = [(Engine(LARGE, N_GPUS // gpus, gpus),) for gpus in _LARGE_GPUS]
+            best = planner.best(setups[-1], grouped)[0].engines
+            setups.append(Setup(f"{kind}, {best[0].replicas} groups", kind, model, best))
         elif kind == "all-small":
             setups.append(Setup(kind, kind, model, (Engine(SMALL, N_GPUS, 1),)))
         else:
@@ -118,14 +133,14 @@ def simulated_setups(
 
 
 def simulated_app(
-    engine: Engine, *, recorded: Path, slowdown: float, stream_interval: int, max_tokens: int
+    engine: Engine, planner: Planner, *, recorded: Path, slowdown: float, stream_interval: int, max_tokens: int
 ) -> dict[str, Any]:
     """The application of a simulated expert whose every time is so many times as long as the GPUs' own.
 
     Raises:
         ParameterError: the model does not fit on its GPUs, or its cache does not hold one answer.
     """
-    timing, capacity = _model(engine)
+    timing, capacity = planner.model(engine)
     if capacity.max_model_tokens < 2 * max_tokens:
         raise ParameterError(
             f"{engine.gpus} GPUs have no room for an answer of {max_tokens} tokens: lower --max-tokens."
@@ -143,13 +158,6 @@ def simulated_app(
         },
         "deployments": [{"name": "Expert", "num_replicas": engine.replicas}],
     }
-
-
-def _model(engine: Engine) -> tuple[Timing, Capacity]:
-    """The timing and the capacity of one replica."""
-    model = _LARGE_MODEL if engine.expert == LARGE else _SMALL_MODEL
-    timing, capacity = profile(MODELS[model], GPUS[_GPU], tensor_parallel=engine.gpus)
-    return timing, Capacity(**{**asdict(capacity), "max_sequences": _MAX_SEQUENCES})
 
 
 def _shared_out(total: int, n: int) -> Iterator[tuple[int, ...]]:

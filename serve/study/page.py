@@ -104,8 +104,9 @@ def _settings(found: Mapping[str, Any]) -> str:
         return f"*{said}; answers of at most {about['max_tokens']} tokens.*"
     slowed = ", ".join(f"{of:g} at {int(users):,} users" for users, of in about["slowdown"].items() if of > 1)
     return (
-        f"*{said} on this machine's clock; GPUs simulated slower by {slowed or '1 (as they are)'}; "
-        f"streams sent {about['stream_interval']} tokens at a time; lengths of answers: {about['answers']}.*"
+        f"*{said} on this machine's clock; GPUs simulated slower by {slowed or '1 (as they are)'}; weights of "
+        f"{about['weight_bytes']:g} bytes; streams sent {about['stream_interval']} tokens at a time; lengths of "
+        f"answers: {about['answers']}.*"
     )
 
 

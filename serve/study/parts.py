@@ -40,6 +40,7 @@ class Settings:
         seconds: least measured time of each of them.
         think_s: mean seconds between an answer and the next question.
         max_tokens: of simulated answers.
+        weight_bytes: of a parameter on simulated GPUs.
         relayed_per_s: requests a second that this machine can relay beside the simulation.
         stream_interval: tokens of a simulated stream that are sent together.
         seed: of everything random.
@@ -54,6 +55,7 @@ class Settings:
     seconds: float
     think_s: float
     max_tokens: int
+    weight_bytes: float
     relayed_per_s: float
     stream_interval: int
     seed: int
@@ -121,7 +123,7 @@ def _simulated(source: Source, settings: Settings) -> _Found:
     """Eight GPUs on their data sheets, behind the real Routers, with the demo's real decisions."""
     spoken = read_spoken(settings.records)
     lengths = read_lengths(settings.data, settings.max_tokens)
-    planner = Planner(spoken, lengths)
+    planner = Planner(spoken, lengths, settings.weight_bytes)
     setups, tried = simulated_setups(source, planner, settings.kinds, settings.told)
     plans = {setup.name: _plan(planner, setup, settings) for setup in setups}
     slowdowns = _slowdowns(plans, settings)
@@ -140,6 +142,7 @@ def _simulated(source: Source, settings: Settings) -> _Found:
             found.append(_described(setup, made))
     about = {
         "gpus": N_GPUS,
+        "weight_bytes": settings.weight_bytes,
         "max_tokens": settings.max_tokens,
         "stream_interval": settings.stream_interval,
         "relayed_per_s": settings.relayed_per_s,
@@ -200,6 +203,7 @@ def _slowed(
             apps.append(
                 simulated_app(
                     engine,
+                    planner,
                     recorded=recorded,
                     slowdown=slowdown,
                     stream_interval=settings.stream_interval,

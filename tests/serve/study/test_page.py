@@ -73,7 +73,10 @@ def test_a_part_takes_its_place_and_the_rest_stays(tmp_path: Path):
     assert "- Reached: `auto`" in first
     assert "- frugal is left out: no.\n- auto, 1,000 users: a load process was busy." in first
     assert orjson.loads((tmp_path / "load" / "real.json").read_bytes())["part"] == "real"
-    write_part(part("simulated", slowdown={"1": 1.0, "1000": 4.0}, stream_interval=16, answers="short"), tmp_path)
+    write_part(
+        part("simulated", slowdown={"1": 1.0, "1000": 4.0}, weight_bytes=2.0, stream_interval=16, answers="short"),
+        tmp_path,
+    )
     second = (tmp_path / "load.md").read_text()
     assert second.startswith(first.split("More.")[0])
     assert "GPUs simulated slower by 4 at 1,000 users" in second

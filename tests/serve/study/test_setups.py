@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.serve.study.conftest import CONFIG, RECORDS, ROOT
 
 @pytest.fixture(scope="module")
 def planner(tmp_path_factory: pytest.TempPathFactory) -> Planner:
-    return Planner(read_spoken(RECORDS), read_lengths(tmp_path_factory.mktemp("no-data"), 32))
+    return Planner(read_spoken(RECORDS), read_lengths(tmp_path_factory.mktemp("no-data"), 256))
 
 
 def test_real_setups_can_use_both_processors(source: Source) -> None:
@@ -41,6 +42,12 @@ def test_simulated_setups_all_have_eight_gpus(source: Source, planner: Planner) 
         rates = [one.requests_per_s for one in tried[setup.name]]
         assert rates == sorted(rates, reverse=True)
         assert setup.engines == tried[setup.name][0].engines
+
+
+def test_smaller_weights_let_all_large_have_more_groups(source: Source, planner: Planner) -> None:
+    setups, _ = simulated_setups(source, replace(planner, weight_bytes=1.0), ("all-large",), lambda doing: None)
+    assert [setup.name for setup in setups] == ["all-large", "all-large, 4 groups"]
+    assert {setup.gpus for setup in setups} == {N_GPUS}
 
 
 def test_every_way_to_share_out_the_gpus_uses_all_of_them() -> None:
@@ -76,10 +83,10 @@ def test_own_settings_of_an_engine_stay_but_for_its_autoscaling() -> None:
     assert engine_app(given, 2)["deployments"] == [{"max_queued_requests": 5, "name": "Expert", "num_replicas": 2}]
 
 
-def test_simulated_experts_are_slower_by_the_factor_and_hold_as_much(tmp_path: Path) -> None:
+def test_simulated_experts_are_slower_by_the_factor_and_hold_as_much(planner: Planner, tmp_path: Path) -> None:
     def app(slowdown: float) -> dict[str, dict[str, float]]:
         made = simulated_app(
-            Engine("large", 1, 4), recorded=tmp_path, slowdown=slowdown, stream_interval=8, max_tokens=16
+            Engine("large", 1, 4), planner, recorded=tmp_path, slowdown=slowdown, stream_interval=8, max_tokens=16
         )
         args: dict[str, dict[str, float]] = made["args"]
         return args
@@ -88,7 +95,7 @@ def test_simulated_experts_are_slower_by_the_factor_and_hold_as_much(tmp_path: P
     assert slowed["timing"] == pytest.approx({name: 3 * value for name, value in as_it_is["timing"].items()})
     assert slowed["capacity"] == as_it_is["capacity"]
     with pytest.raises(ParameterError, match="lower --max-tokens"):
-        simulated_app(Engine("large", 1, 2), recorded=tmp_path, slowdown=1, stream_interval=8, max_tokens=8000)
+        simulated_app(Engine("large", 1, 2), planner, recorded=tmp_path, slowdown=1, stream_interval=8, max_tokens=8000)
 
 
 def test_simulated_answers_are_the_demos_with_the_lengths_of_real_ones(planner: Planner, tmp_path: Path) -> None:
