@@ -17,7 +17,7 @@ from loadtests.stacks import Stack, running
 from loadtests.watch import watching
 from serve.study.setups import Setup
 
-__all__ = ["Step", "measured", "measured_step"]
+__all__ = ["Step", "measured", "measured_step", "users_said"]
 
 _READY_TOKENS = 4
 _START_S = 300.0
@@ -100,10 +100,15 @@ def measured_step(
     found = _figures(described, step, slowdown or 1.0, lost_s)
     first = found["first_token_ms"]
     told(
-        f"{setup.name}, {step.users:,} users: {found['requests_per_s']:.1f} requests/s, first token "
+        f"{setup.name}, {users_said(step.users)}: {found['requests_per_s']:.1f} requests/s, first token "
         f"{'–' if first is None else round(first['p50'])} ms, {found['failed']} failures"
     )
     return found
+
+
+def users_said(users: int) -> str:
+    """A number of users in words."""
+    return "1 user" if users == 1 else f"{users:,} users"
 
 
 def _scenario(load: Scenario, url: str, setup: Setup, step: Step) -> Scenario:
@@ -144,7 +149,7 @@ def _figures(described: Mapping[str, Any], step: Step, slowdown: float, lost_s: 
     """The figures of a step, times and rates as those of GPUs that are not slowed down."""
     stage = described["stages"][0]
     summary, client = described["summary"], described["client"]
-    reasons = list(client["reasons"])
+    reasons = [f"the load's process was late or busy: {'; '.join(client['reasons'])}"] if client["was_limit"] else []
     if lost_s > _LOST_SHARE * step.whole_s:
         reasons.append(f"a simulated expert lost {lost_s:.1f} s of {step.whole_s:.0f}, so that it was the limit")
     return {

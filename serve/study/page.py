@@ -12,6 +12,7 @@ import orjson
 from routers.errors import ParameterError
 from serve.reporting.writing import write_files
 from serve.results.study import Aim, table
+from serve.study.measuring import users_said
 from serve.study.plots import pictures
 from serve.study.verdicts import MOST_DROP
 
@@ -102,7 +103,7 @@ def _settings(found: Mapping[str, Any]) -> str:
     said = f"Steps of {about['seconds']:g} s at least, think time {about['think_s']:g} s, seed {about['seed']}"
     if "slowdown" not in about:
         return f"*{said}; answers of at most {about['max_tokens']} tokens.*"
-    slowed = ", ".join(f"{of:g} at {int(users):,} users" for users, of in about["slowdown"].items() if of > 1)
+    slowed = ", ".join(f"{of:g} at {users_said(int(users))}" for users, of in about["slowdown"].items() if of > 1)
     return (
         f"*{said} on this machine's clock; GPUs simulated slower by {slowed or '1 (as they are)'}; weights of "
         f"{about['weight_bytes']:g} bytes; streams sent {about['stream_interval']} tokens at a time; lengths of "
@@ -176,7 +177,7 @@ def _limits(setups: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for setup in setups:
         for step in setup["steps"]:
-            where = f"{setup['name']}, {step['users']:,} users"
+            where = f"{setup['name']}, {users_said(step['users'])}"
             lines += [f"{where}: {reason}." for reason in step["limited_by"]]
             lines += [
                 f"{where}: {count} × {kind}: {step['messages'].get(kind, '')}"

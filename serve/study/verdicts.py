@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serve.results.study import Aim
+from serve.study.measuring import users_said
 from serve.study.setups import LARGE
 
 __all__ = ["LEAST_RATIO", "MOST_DROP", "add_ratios", "aims"]
@@ -46,7 +47,7 @@ def _aim(setup: Mapping[str, Any]) -> Aim | None:
     fast, good = step["ratio"] >= LEAST_RATIO, drop is not None and drop <= MOST_DROP
     said = "a quality drop that nobody measured" if drop is None else f"a quality drop of {_percent(drop)}"
     text = (
-        f"`{setup['name']}` serves {step['ratio']:.2f} × {_BASE}'s requests/s at {step['users']:,} users at {said} "
+        f"`{setup['name']}` serves {step['ratio']:.2f} × {_BASE}'s requests/s at {users_said(step['users'])} at {said} "
         f"(wanted: at least {LEAST_RATIO:g} × at no more than {_percent(MOST_DROP)})"
     )
     causes = [*([] if fast else [_ceiling(step)]), *([] if good else ["Its answers are not known to be good enough."])]
