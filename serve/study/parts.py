@@ -25,6 +25,8 @@ _REAL_MAX_TOKENS = 32
 _LIMITS = {"request_timeout_s": 600.0}
 _JUDGED_WITHIN_S = 5.0
 _LEAST_OF_PLANNED = 0.9
+# That are measured where there are few users.
+_FEWEST_ANSWERS = 8
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def _slowed(
         Step(
             one.users,
             1.0 if one.users == 1 else max(1.0, slowdown * one.latency_s),
-            max(settings.seconds, slowdown * one.latency_s),
+            max(settings.seconds, slowdown * one.latency_s * max(1.0, _FEWEST_ANSWERS / one.users)),
         )
         for one in planned
     ]
