@@ -31,7 +31,7 @@ def study(
     only: _Only = None,
     setup: _Setup = None,
     users: Annotated[str, typer.Option(help="Concurrent users, separated by commas.")] = "1,10,100,250,500,1000",
-    seconds: Annotated[float, typer.Option(min=1, help="Least measured time of each number of users.")] = 15.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Least measured time of each number of users.")] = 12.0,
     think_s: Annotated[float, typer.Option(min=0, help="Mean seconds between an answer and the next question.")] = 0.0,
     config: _Config = Path("serve/configs/demo-plans.yaml"),
     records: Annotated[Path, typer.Option(help="Folder of the demo's routes-….parquet.")] = Path("demo/data"),

@@ -25,8 +25,8 @@ _LARGE_MODEL, _SMALL_MODEL = "llama-3.1-70b", "llama-3.1-8b"
 _LARGE_GPUS = (2, 4)
 # vLLM's default on a GPU with 70 GiB of memory or more.
 _MAX_SEQUENCES = 1024
-_FEWEST_ANSWERS = 400
 _PLANNED_USERS = 1000
+_PLANNED_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,18 @@ class Planner:
     lengths: Lengths
     weight_bytes: float = 2.0
 
-    def served(self, setup: Setup, users: int, answers: int | None = None) -> Served:
-        """Closed-loop users of a setup, without Pointsman's own time.
-
-        Args:
-            setup: the setup.
-            users: requests under way at any time.
-            answers: in the measured time; twice the users, and no fewer than 400, where not given.
-        """
+    def served(self, setup: Setup, users: int, until_s: float) -> Served:
+        """Closed-loop users of a setup, without Pointsman's own time; arguments as of `serve_users`."""
         pool = {
             engine.expert: [SimulatedEngine(*self.model(engine)) for _ in range(engine.replicas)]
             for engine in setup.engines
         }
-        wanted = answers or max(_FEWEST_ANSWERS, 2 * users)
-        return serve_users(pool, self.spoken.calls(setup, self.lengths), users=users, answers=wanted)
+        return serve_users(pool, self.spoken.calls(setup, self.lengths), users=users, until_s=until_s)
+
+    def requests_per_s(self, setup: Setup, users: int) -> float:
+        """What a setup serves once the queue before each expert no longer grows."""
+        served = self.served(setup, users, _PLANNED_S)
+        return served.requests_per_s(_PLANNED_S / 2, _PLANNED_S)
 
     def model(self, engine: Engine) -> tuple[Timing, Capacity]:
         """The timing and the capacity of one replica."""
@@ -75,7 +73,7 @@ class Planner:
     def best(self, setup: Setup, found: Sequence[tuple[Engine, ...]]) -> list[Split]:
         """Ways to share out the GPUs by what they serve to 1,000 users, the best one first."""
         tried = [Setup(setup.name, setup.kind, setup.model, engines) for engines in found]
-        rates = [self.served(one, _PLANNED_USERS, _PLANNED_USERS).requests_per_s for one in tried]
+        rates = [self.requests_per_s(one, _PLANNED_USERS) for one in tried]
         ranked = sorted(zip(rates, found, strict=True), key=lambda pair: -pair[0])
         return [Split(engines, rate) for rate, engines in ranked]
 

@@ -154,7 +154,8 @@ def _figures(described: Mapping[str, Any], step: Step, slowdown: float, lost_s: 
         reasons.append(f"a simulated expert lost {lost_s:.1f} s of {step.whole_s:.0f}, so that it was the limit")
     return {
         "users": step.users,
-        "seconds": (stage["until_s"] - stage["from_s"]) / slowdown,
+        "from_s": stage["from_s"] / slowdown,
+        "until_s": stage["until_s"] / slowdown,
         "requests": stage["requests"],
         "failures": summary["failures"],
         "failed": sum(summary["failures"].values()),

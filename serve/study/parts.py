@@ -25,6 +25,8 @@ _REAL_MAX_TOKENS = 32
 _LIMITS = {"request_timeout_s": 600.0}
 _JUDGED_WITHIN_S = 5.0
 _LEAST_OF_PLANNED = 0.9
+# How often every user has been answered before anything is measured, and again while it is.
+_SETTLED_AFTER = 1.25
 # That are measured where there are few users.
 _FEWEST_ANSWERS = 8
 
@@ -161,16 +163,16 @@ class _Planned:
 
     users: int
     requests_per_s: float
-    latency_s: float
+
+    def step(self, slowdown: float, seconds: float) -> Step:
+        """Long enough for every user to be answered, before anything is measured and again while it is."""
+        answered_s = slowdown * _SETTLED_AFTER * self.users / self.requests_per_s
+        return Step(self.users, answered_s, max(seconds, answered_s * max(1.0, _FEWEST_ANSWERS / self.users)))
 
 
 def _plan(planner: Planner, setup: Setup, settings: Settings) -> list[_Planned]:
     settings.told(f"{setup.name}: {setup.said}")
-    found = []
-    for users in settings.users:
-        served = planner.served(setup, users)
-        found.append(_Planned(users, served.requests_per_s, float(served.latency_s.mean())))
-    return found
+    return [_Planned(users, planner.requests_per_s(setup, users)) for users in settings.users]
 
 
 def _slowdowns(plans: dict[str, list[_Planned]], settings: Settings) -> dict[int, float]:
@@ -187,15 +189,8 @@ def _slowdowns(plans: dict[str, list[_Planned]], settings: Settings) -> dict[int
 def _slowed(
     setup: Setup, source: Source, planner: Planner, planned: Sequence[_Planned], slowdown: float, settings: Settings
 ) -> list[dict[str, Any]]:
-    """The steps that are measured with one slowdown: each lasts as long as the answers that it waits for."""
-    steps = [
-        Step(
-            one.users,
-            1.0 if one.users == 1 else max(1.0, slowdown * one.latency_s),
-            max(settings.seconds, slowdown * one.latency_s * max(1.0, _FEWEST_ANSWERS / one.users)),
-        )
-        for one in planned
-    ]
+    """The figures of the steps that are measured with one slowdown."""
+    steps = [one.step(slowdown, settings.seconds) for one in planned]
     with tempfile.TemporaryDirectory(prefix="pointsman-study-") as name:
         folder = Path(name)
         apps = []
@@ -216,17 +211,24 @@ def _slowed(
         stack = server(setup, source, apps, folder, limits=limits)
         load = settings.load(settings.max_tokens, slowdown)
         found = measured(setup, stack, steps, load, settings.told, slowdown=slowdown)
-    for figures, one in zip(found, planned, strict=True):
-        figures["slowdown"] = slowdown
-        figures["planned_per_s"] = one.requests_per_s
-        figures["of_planned"] = figures["requests_per_s"] / one.requests_per_s
-        figures["tokens_per_s_gpu"] = figures["tokens_per_s"] / N_GPUS
-        if figures["of_planned"] < _LEAST_OF_PLANNED and not settings.think_s:
-            figures["limited_by"].append(
-                f"the simulated engines alone would have served {one.requests_per_s:.1f} requests/s, so that the "
-                "endpoint or this machine kept them waiting"
-            )
+    for figures in found:
+        _add_planned(figures, setup, planner, slowdown)
     return found
+
+
+def _add_planned(figures: dict[str, Any], setup: Setup, planner: Planner, slowdown: float) -> None:
+    """Put what the engines alone would have served in the same time beside what was measured."""
+    from_s, until_s = figures["from_s"], figures["until_s"]
+    planned = planner.served(setup, figures["users"], until_s).requests_per_s(from_s, until_s)
+    figures["slowdown"] = slowdown
+    figures["planned_per_s"] = planned
+    figures["of_planned"] = figures["requests_per_s"] / planned
+    figures["tokens_per_s_gpu"] = figures["tokens_per_s"] / N_GPUS
+    if figures["of_planned"] < _LEAST_OF_PLANNED:
+        figures["limited_by"].append(
+            f"the simulated engines alone would have served {planned:.1f} requests/s, so that the endpoint or this "
+            "machine kept them waiting"
+        )
 
 
 def _described(setup: Setup, steps: list[dict[str, Any]]) -> dict[str, Any]:

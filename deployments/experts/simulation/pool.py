@@ -17,6 +17,8 @@ from deployments.experts.simulation.engine import Sequence as Answer
 
 __all__ = ["Call", "Served", "serve_users"]
 
+FloatArray = NDArray[np.float64]
+
 
 class Call(NamedTuple):
     """One answer of one expert, which is a part of what a user waits for."""
@@ -28,15 +30,26 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the users of a pool saw.
+    """What the users of a pool saw, on the engines' clock, which begins when all users ask at once.
 
     Attributes:
-        requests_per_s: requests a second; one that lies partly within the measured time counts for that part.
-        latency_s: (n_requests,) from asking to the last token, of those that ended in the measured time.
+        began_s: (n_requests,) when each was asked.
+        ended_s: (n_requests,) when each had its last token.
     """
 
-    requests_per_s: float
-    latency_s: NDArray[np.float64]
+    began_s: FloatArray
+    ended_s: FloatArray
+
+    def requests_per_s(self, from_s: float, until_s: float) -> float:
+        """Requests a second between two times; one that lies partly within them counts for that part."""
+        within_s = np.minimum(self.ended_s, until_s) - np.maximum(self.began_s, from_s)
+        share = np.clip(within_s, 0.0, None) / (self.ended_s - self.began_s)
+        return float(share.sum() / (until_s - from_s))
+
+    def latency_s(self, from_s: float, until_s: float) -> FloatArray:
+        """From asking to the last token, of those that ended between two times, (n,)."""
+        ended = (self.ended_s >= from_s) & (self.ended_s < until_s)
+        return (self.ended_s - self.began_s)[ended]
 
 
 class _User:
@@ -57,6 +70,11 @@ class _Pool:
         self._order = itertools.count()
         self._users: dict[Answer, _User] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._busy)
+
     def ask(self, user: _User, now_s: float) -> None:
         """Hand a user's next call to the replica with the fewest under way."""
         call = user.calls.pop(0)
@@ -65,21 +83,21 @@ class _Pool:
         self._users[answer] = user
         engine.submit(answer, now_s)
         if id(engine) not in self._at_work:
-            self._step(engine, now_s)
+            self.step(engine, now_s)
 
-    def next_ended(self) -> tuple[float, list[_User]]:
-        """The end of the step that ends next, and the users whose call ended with it."""
+    def next_ended(self) -> tuple[float, Engine, list[_User]]:
+        """The end of the step that ends next, its engine, which waits for `step`, and whose calls ended with it."""
         now_s, _, engine, step = heapq.heappop(self._busy)
-        ended = [self._users.pop(answer) for answer in engine.finish_step(step, now_s)]
-        self._at_work.discard(id(engine))
-        self._step(engine, now_s)
-        return now_s, ended
+        return now_s, engine, [self._users.pop(answer) for answer in engine.finish_step(step, now_s)]
 
-    def _step(self, engine: Engine, now_s: float) -> None:
+    def step(self, engine: Engine, now_s: float) -> None:
+        """Let an engine take its next step, if it has anything to do."""
         step = engine.start_step()
-        if step is not None:
-            self._at_work.add(id(engine))
-            heapq.heappush(self._busy, (now_s + step.duration_s, next(self._order), engine, step))
+        if step is None:
+            self._at_work.discard(id(engine))
+            return
+        self._at_work.add(id(engine))
+        heapq.heappush(self._busy, (now_s + step.duration_s, next(self._order), engine, step))
 
 
 def serve_users(
@@ -87,39 +105,32 @@ def serve_users(
     prompts: Sequence[Sequence[Call]],
     *,
     users: int,
-    answers: int,
+    until_s: float,
     seed: int = 0,
 ) -> Served:
-    """Users who ask again as soon as they are answered, until so many answers were given after the first of each.
+    """Users who ask again as soon as they are answered, and then wait for what is under way.
 
     Args:
         replicas: new engines by the expert that they run.
         prompts: what each prompt takes: calls one after the other, as of a cascade.
         users: requests under way at any time.
-        answers: in the measured time, at least.
+        until_s: when users stop asking.
         seed: of the prompts' order.
     """
     chooser = random.Random(seed)
     pool = _Pool(replicas)
     for _ in range(users):
         pool.ask(_User(0.0, chooser.choice(prompts)), 0.0)
-    ended: list[tuple[float, float]] = []
-    # The first answer of each user is the warm-up; what is under way at the end has used a part of the measured time.
-    while len(ended) < 2 * users + answers:
-        now_s, waiting = pool.next_ended()
+    seen: list[tuple[float, float]] = []
+    while pool.busy:
+        now_s, engine, waiting = pool.next_ended()
         for user in waiting:
-            if not user.calls:
-                ended.append((user.began_s, now_s))
-                user = _User(now_s, chooser.choice(prompts))  # noqa: PLW2901 - the same user, a new question
-            pool.ask(user, now_s)
-    return _measured(np.array(ended), users, answers)
-
-
-def _measured(ended: NDArray[np.float64], warmup: int, answers: int) -> Served:
-    """Rates and latencies between the end of the warm-up and the last of the answers that count."""
-    began, finished = ended.T
-    from_s, until_s = finished[warmup - 1], finished[warmup + answers - 1]
-    within_s = np.minimum(finished, until_s) - np.maximum(began, from_s)
-    share = np.clip(within_s, 0.0, None) / (finished - began)
-    measured = slice(warmup, warmup + answers)
-    return Served(float(share.sum() / (until_s - from_s)), (finished - began)[measured])
+            if user.calls:
+                pool.ask(user, now_s)
+                continue
+            seen.append((user.began_s, now_s))
+            if now_s < until_s:
+                pool.ask(_User(now_s, chooser.choice(prompts)), now_s)
+        pool.step(engine, now_s)
+    began_s, ended_s = np.array(seen).T
+    return Served(began_s, ended_s)

@@ -25,6 +25,8 @@ def step(users: int, requests_per_s: float, **more: Any) -> dict[str, Any]:
     times = {"p50": 100.0 * users, "p99": 200.0 * users}
     return {
         "users": users,
+        "from_s": 10.0,
+        "until_s": 20.0,
         "requests_per_s": requests_per_s,
         "tokens_per_s": 10 * requests_per_s,
         "first_token_ms": times,

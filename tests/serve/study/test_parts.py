@@ -57,11 +57,11 @@ def test_gpus_are_slowed_down_alike_where_the_fastest_setup_needs_it(settings: S
         (name, slowdown) for name in ("all-large", "all-large, 2 groups", "auto") for slowdown in slowdowns.values()
     }
     planned = {s["name"]: s["steps"][-1]["planned_per_s"] for s in found["setups"]}
-    assert max(planned.values()) / slowdowns["200"] <= settings.relayed_per_s
+    assert max(planned.values()) / slowdowns["200"] == pytest.approx(settings.relayed_per_s, rel=0.5)
     for _, (one,), _, slowdown in asked:
         # One user must have time for some answers; many must have asked anew before anything is measured.
         assert one.seconds >= (8 if one.users == 1 else 1) * slowdown
-        assert one.settle_s >= (1.0 if one.users == 1 else slowdown)
+        assert one.settle_s >= slowdown
 
 
 def test_a_setup_whose_server_does_not_start_is_left_out(settings: Settings, asked: list[Any]) -> None:
