@@ -65,15 +65,16 @@ class _Pool:
 
     def __init__(self, replicas: Mapping[str, Sequence[Engine]]) -> None:
         self._replicas = replicas
-        self._busy: list[tuple[float, int, Engine, Step]] = []
-        self._at_work: set[int] = set()
+        self._at_work: list[tuple[float, int, Engine, Step]] = []
+        self._idle = {id(engine) for of in replicas.values() for engine in of}
+        self._to_start: list[Engine] = []
         self._order = itertools.count()
         self._users: dict[Answer, _User] = {}
 
     @property
     def busy(self) -> bool:
         """Whether anything is under way."""
-        return bool(self._busy)
+        return bool(self._at_work)
 
     def ask(self, user: _User, now_s: float) -> None:
         """Hand a user's next call to the replica with the fewest under way."""
@@ -82,22 +83,25 @@ class _Pool:
         answer = Answer(call.prompt_tokens, call.output_tokens)
         self._users[answer] = user
         engine.submit(answer, now_s)
-        if id(engine) not in self._at_work:
-            self.step(engine, now_s)
+        if id(engine) in self._idle:
+            self._idle.discard(id(engine))
+            self._to_start.append(engine)
 
-    def next_ended(self) -> tuple[float, Engine, list[_User]]:
-        """The end of the step that ends next, its engine, which waits for `step`, and whose calls ended with it."""
-        now_s, _, engine, step = heapq.heappop(self._busy)
-        return now_s, engine, [self._users.pop(answer) for answer in engine.finish_step(step, now_s)]
+    def start(self, now_s: float) -> None:
+        """Begin the next step of every engine that has ended one, or was asked while it was idle."""
+        for engine in self._to_start:
+            step = engine.start_step()
+            if step is None:
+                self._idle.add(id(engine))
+            else:
+                heapq.heappush(self._at_work, (now_s + step.duration_s, next(self._order), engine, step))
+        self._to_start.clear()
 
-    def step(self, engine: Engine, now_s: float) -> None:
-        """Let an engine take its next step, if it has anything to do."""
-        step = engine.start_step()
-        if step is None:
-            self._at_work.discard(id(engine))
-            return
-        self._at_work.add(id(engine))
-        heapq.heappush(self._busy, (now_s + step.duration_s, next(self._order), engine, step))
+    def next_ended(self) -> tuple[float, list[_User]]:
+        """The end of the step that ends next, and the users whose call ended with it."""
+        now_s, _, engine, step = heapq.heappop(self._at_work)
+        self._to_start.append(engine)
+        return now_s, [self._users.pop(answer) for answer in engine.finish_step(step, now_s)]
 
 
 def serve_users(
@@ -121,9 +125,10 @@ def serve_users(
     pool = _Pool(replicas)
     for _ in range(users):
         pool.ask(_User(0.0, chooser.choice(prompts)), 0.0)
+    pool.start(0.0)
     seen: list[tuple[float, float]] = []
     while pool.busy:
-        now_s, engine, waiting = pool.next_ended()
+        now_s, waiting = pool.next_ended()
         for user in waiting:
             if user.calls:
                 pool.ask(user, now_s)
@@ -131,6 +136,6 @@ def serve_users(
             seen.append((user.began_s, now_s))
             if now_s < until_s:
                 pool.ask(_User(now_s, chooser.choice(prompts)), now_s)
-        pool.step(engine, now_s)
+        pool.start(now_s)
     began_s, ended_s = np.array(seen).T
     return Served(began_s, ended_s)
