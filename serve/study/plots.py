@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from serve.reporting.canvas import Curve, axes_of, colour_of, legend_by_height, log_users, new_figure, svg_file
+from serve.study.setups import NAMES
 
 __all__ = ["pictures"]
 
@@ -34,10 +35,11 @@ def _throughput(setups: Sequence[Mapping[str, Any]], users: Sequence[int]) -> An
     figure = new_figure(7.2, 3.4)
     axes = axes_of(figure, (1, 1, 1), x="users", y="good answers a second")
     curves = []
-    for place, setup in enumerate(setups):
+    for setup in setups:
+        colour, style = _look(setup)
         rates = {step["users"]: step["requests_per_s"] for step in setup["steps"]}
-        axes.plot(list(rates), list(rates.values()), "o-", color=colour_of(place), linewidth=1.5, markersize=3.5)
-        curves.append(Curve(setup["name"], colour_of(place), "-", list(rates.values())[-1] if rates else 0.0))
+        axes.plot(list(rates), list(rates.values()), f"o{style}", color=colour, linewidth=1.5, markersize=3.5)
+        curves.append(Curve(setup["name"], colour, style, list(rates.values())[-1] if rates else 0.0))
     log_users(axes, users)
     axes.set_yscale("log")
     legend_by_height(axes, curves)
@@ -49,13 +51,19 @@ def _times(setups: Sequence[Mapping[str, Any]], users: Sequence[int], quantity: 
     figure = new_figure(7.2, 3.4)
     axes = axes_of(figure, (1, 1, 1), x="users", y=f"{text}, ms: median, and 99 % dotted")
     curves = []
-    for place, setup in enumerate(setups):
+    for setup in setups:
+        colour, line = _look(setup)
         at = [step["users"] for step in setup["steps"]]
-        for percentile, style in (("p99", ":"), ("p50", "o-")):
+        for percentile, style in (("p99", ":"), ("p50", f"o{line}")):
             values = [step[quantity][percentile] if step[quantity] else np.nan for step in setup["steps"]]
-            axes.plot(at, values, style, color=colour_of(place), linewidth=1.5, markersize=3.5)
-        curves.append(Curve(setup["name"], colour_of(place), "-", float(values[-1]) if values else 0.0))
+            axes.plot(at, values, style, color=colour, linewidth=1.5, markersize=3.5)
+        curves.append(Curve(setup["name"], colour, line, float(values[-1]) if values else 0.0))
     log_users(axes, users)
     axes.set_yscale("log")
     legend_by_height(axes, curves)
     return figure
+
+
+def _look(setup: Mapping[str, Any]) -> tuple[str, str]:
+    """A colour for each kind of setup, the same in all pictures; another form of it is dashed."""
+    return colour_of(NAMES.index(setup["kind"])), "-" if setup["name"] == setup["kind"] else "--"
