@@ -21,7 +21,7 @@ __all__ = ["Step", "measured", "measured_step", "users_said"]
 
 _READY_TOKENS = 4
 _START_S = 300.0
-_USERS_A_SECOND = 500.0
+_USERS_A_SECOND = 100.0
 _ANSWERED_WITHIN_S = 30.0
 _TRIES_A_REPLICA = 8
 _LOST_SHARE = 0.01
@@ -44,9 +44,14 @@ class Step:
     seconds: float
 
     @property
+    def coming_s(self) -> float:
+        """How long it takes until all users have come."""
+        return self.users / _USERS_A_SECOND
+
+    @property
     def whole_s(self) -> float:
         """How long it takes from the first user on."""
-        return self.users / _USERS_A_SECOND + self.settle_s + self.seconds
+        return self.coming_s + self.settle_s + self.seconds
 
 
 def measured(

@@ -20,7 +20,7 @@ from serve.study.verdicts import add_ratios, aims
 
 __all__ = ["PARTS", "Settings", "run_part"]
 
-_SETTLE_USERS_A_SECOND = 100.0
+_SETTLE_USERS_A_SECOND = 200.0
 _REAL_MAX_TOKENS = 32
 _LIMITS = {"request_timeout_s": 600.0}
 _JUDGED_WITHIN_S = 5.0
@@ -167,7 +167,9 @@ class _Planned:
     def step(self, slowdown: float, seconds: float) -> Step:
         """Long enough for every user to be answered, before anything is measured and again while it is."""
         answered_s = slowdown * _SETTLED_AFTER * self.users / self.requests_per_s
-        return Step(self.users, answered_s, max(seconds, answered_s * max(1.0, _FEWEST_ANSWERS / self.users)))
+        # Half of the users are there and ask while the other half comes.
+        settle_s = max(1.0, answered_s - Step(self.users, 0.0, 0.0).coming_s / 2)
+        return Step(self.users, settle_s, max(seconds, answered_s * max(1.0, _FEWEST_ANSWERS / self.users)))
 
 
 def _plan(planner: Planner, setup: Setup, settings: Settings) -> list[_Planned]:
