@@ -49,6 +49,7 @@ def study(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all parts to this file.")] = None,
 ) -> None:
     """Compare one model for everybody with routes and cascades at equal resources; each part is written once done."""
+    given = {name: value for name, value in locals().items() if name in Settings.__dataclass_fields__}
     console = Console(stderr=True, soft_wrap=True)
     began_s = time.monotonic()
 
@@ -58,21 +59,8 @@ def study(
     found: dict[str, Any] = {}
     try:
         parts = _known("--only", only, PARTS)
-        settings = Settings(
-            config=config,
-            records=records,
-            data=data,
-            kinds=_known("--setup", setup, NAMES),
-            users=user_counts(users),
-            seconds=seconds,
-            think_s=think_s,
-            max_tokens=max_tokens,
-            weight_bytes=weight_bytes,
-            relayed_per_s=relayed_per_s,
-            stream_interval=stream_interval,
-            seed=seed,
-            told=told,
-        )
+        kinds = _known("--setup", setup, NAMES)
+        settings = Settings(**{**given, "kinds": kinds, "users": user_counts(users), "told": told})
         check_page(out, parts)
         new_figure()
         warn_of_strays(console)
