@@ -20,7 +20,7 @@ from serve.study.setups import Setup
 __all__ = ["Step", "measured", "measured_step", "users_said"]
 
 _READY_TOKENS = 4
-_START_S = 300.0
+_START_S = 600.0
 _USERS_A_SECOND = 100.0
 _ANSWERED_WITHIN_S = 30.0
 _TRIES_A_REPLICA = 8

@@ -24,7 +24,12 @@ _SETTLE_USERS_A_SECOND = 200.0
 _REAL_MAX_TOKENS = 32
 _LIMITS = {"request_timeout_s": 600.0}
 _JUDGED_WITHIN_S = 5.0
-_LEAST_OF_PLANNED = 0.9
+# Beneath it the engines were kept waiting, unless so few requests were measured that it may be chance.
+_LEAST_OF_PLANNED, _LEAST_REQUESTS = 0.9, 100
+_KEPT_WAITING = (
+    "the simulated engines alone would have served {:.1f} requests/s, so that the endpoint or this machine kept them "
+    "waiting"
+)
 # How often every user has been answered before anything is measured, and again while it is.
 _SETTLED_AFTER = 1.25
 # That are measured where there are few users.
@@ -215,22 +220,23 @@ def _slowed(
         found = measured(setup, stack, steps, load, settings.told, slowdown=slowdown)
     for figures in found:
         _add_planned(figures, setup, planner, slowdown)
+        enough = figures["requests"] >= _LEAST_REQUESTS and not settings.think_s
+        if enough and figures["of_planned"] < _LEAST_OF_PLANNED:
+            figures["limited_by"].append(_KEPT_WAITING.format(figures["planned_per_s"]))
     return found
 
 
 def _add_planned(figures: dict[str, Any], setup: Setup, planner: Planner, slowdown: float) -> None:
-    """Put what the engines alone would have served in the same time beside what was measured."""
-    from_s, until_s = figures["from_s"], figures["until_s"]
-    planned = planner.served(setup, figures["users"], until_s).requests_per_s(from_s, until_s)
+    """Put what the engines alone would have served, were nobody thinking, in the same time beside what was measured."""
+    users = figures["users"]
+    # In the plan all users come at once.
+    early_s = Step(users, 0.0, 0.0).coming_s / 2 / slowdown
+    from_s, until_s = figures["from_s"] - early_s, figures["until_s"] - early_s
+    planned = planner.served(setup, users, until_s).requests_per_s(from_s, until_s)
     figures["slowdown"] = slowdown
     figures["planned_per_s"] = planned
     figures["of_planned"] = figures["requests_per_s"] / planned
     figures["tokens_per_s_gpu"] = figures["tokens_per_s"] / N_GPUS
-    if figures["of_planned"] < _LEAST_OF_PLANNED:
-        figures["limited_by"].append(
-            f"the simulated engines alone would have served {planned:.1f} requests/s, so that the endpoint or this "
-            "machine kept them waiting"
-        )
 
 
 def _described(setup: Setup, steps: list[dict[str, Any]]) -> dict[str, Any]:

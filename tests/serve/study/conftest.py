@@ -27,6 +27,7 @@ def step(users: int, requests_per_s: float, **more: Any) -> dict[str, Any]:
         "users": users,
         "from_s": 10.0,
         "until_s": 20.0,
+        "requests": 500,
         "requests_per_s": requests_per_s,
         "tokens_per_s": 10 * requests_per_s,
         "first_token_ms": times,
