@@ -18,11 +18,11 @@ PEERS := litellm routellm
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_NO_USAGE_STATS=1 \
 	DO_NOT_TRACK=1 RAY_USAGE_STATS_ENABLED=0
 
-.PHONY: help install serve test check format bench bench-peers profile results lock clean
+.PHONY: help install serve test check format bench bench-peers profile study results lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
-	@echo "  Settings: CONFIG=$(CONFIG) (serve), DATA=$(DATA) (results), DEVICE=cpu|gpu (install), PYTHON=$(PYTHON) (3.11 or newer)"
+	@echo "  Settings: CONFIG=$(CONFIG) (serve), DATA=$(DATA) (results, study), DEVICE=cpu|gpu (install), PYTHON=$(PYTHON) (3.11 or newer)"
 
 install: $(INSTALLED) ## make the environment in .venv and install the pinned packages
 
@@ -64,6 +64,9 @@ profile: install ## say what a request costs each process, and what the Router s
 # What cannot be installed is left out of the comparison, which says so.
 .peers/%/.installed: requirements/peers-%.txt requirements/environment.py | install
 	@rm -f $@ && $(VENV)/bin/python requirements/environment.py peer --name $* && touch $@ || echo "$* is left out."
+
+study: install ## compare all-large, all-small, routes and a cascade under load, for docs/load.md; shorter: make study ARGS="--only real"
+	@$(OFFLINE) $(VENV)/bin/python -m serve.study --data $(DATA) $(ARGS)
 
 results: install ## write docs/results.md and its pictures anew; one part: make results PART=pools
 	@$(OFFLINE) $(VENV)/bin/python -m serve.results --data $(DATA) --out docs $(RESULTS) $(if $(PART),--only $(PART))

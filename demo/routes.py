@@ -11,7 +11,7 @@ from rich.table import Table
 
 from routers import DataError, RoutingData
 
-__all__ = ["RouteReport", "report", "table"]
+__all__ = ["RouteReport", "answered_by", "report", "table"]
 
 _RESAMPLES = 2_000
 
@@ -54,12 +54,12 @@ def report(data: RoutingData, reference: str = "large", seed: int = 0) -> list[R
     if np.isnan(quality).any():
         raise DataError("Not every model was asked every prompt: let `pointsman label` finish.")
     names = list(data.experts)
-    answered_by = _answered_by(data)
+    answered = answered_by(data)
     draws = np.random.default_rng(seed).integers(len(quality), size=(_RESAMPLES, len(quality)))
     base = quality[:, names.index(reference)]
     rows = []
     for column, name in enumerate(names):
-        shares = {expert: float(np.mean(answered_by[name] == expert)) for expert in set(answered_by[name])}
+        shares = {expert: float(np.mean(answered[name] == expert)) for expert in set(answered[name])}
         off = 1.0 - shares.get(reference, 0.0)
         rows.append(_row(name, quality[:, column], cost[:, column], base, off, draws))
         if set(shares) != {name} and set(shares) <= set(names):
@@ -86,7 +86,7 @@ def table(rows: list[RouteReport], reference: str = "large") -> Table:
     return shown
 
 
-def _answered_by(data: RoutingData) -> dict[str, NDArray[np.object_]]:
+def answered_by(data: RoutingData) -> dict[str, NDArray[np.object_]]:
     """Who answered each prompt, by who was asked, in the order of the data's prompts."""
     first = data.frame[data.frame["sample"] == 0]
     order = data.prompts["prompt_id"]

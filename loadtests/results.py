@@ -22,7 +22,6 @@ BoolArray = NDArray[np.bool_]
 
 _PERCENTILES = (50, 90, 95, 99)
 _MOST_BINS = 120
-_SETTLE_S = 1.0
 _BUSY_CPU = 0.9
 _BUSY_SHARE = 0.05
 _LATE_LOOP_S = 0.1
@@ -131,7 +130,7 @@ def _part(table: _Table, rows: BoolArray, from_s: float, until_s: float) -> dict
 def _stage(table: _Table, stage: Stage, scenario: Scenario) -> dict[str, Any]:
     """A stage without the time in which users come or go."""
     settled_s = 0.0 if scenario.is_trace else min(
-        stage.users / scenario.spawn_rate + _SETTLE_S, 0.5 * (stage.until_s - stage.from_s)
+        stage.users / scenario.spawn_rate + scenario.settle_s, 0.5 * (stage.until_s - stage.from_s)
     )  # fmt: skip
     from_s = stage.from_s + settled_s
     rows = (table.ended_s >= from_s) & (table.ended_s < stage.until_s)

@@ -41,6 +41,7 @@ class Scenario:
         think_s: mean seconds between a user's answer and next question.
         thinking: how these are distributed: exponential, or as the gaps in Azure's conversations.
         spawn_rate: users that come or go a second.
+        settle_s: of each stage, after its users have come, that its figures leave out; at most half of a stage is.
         timeout_s: the longest that one request may take.
         most_requests: the load ends after as many.
         most_open: requests of a trace that may be under way at a time; more wait, and count as late.
@@ -65,6 +66,7 @@ class Scenario:
     think_s: float = 0.0
     thinking: str = "exponential"
     spawn_rate: float = 100.0
+    settle_s: float = 1.0
     timeout_s: float = 60.0
     most_requests: int = 1_000_000
     most_open: int = 1000

@@ -70,7 +70,8 @@ class SimulatedExpert:
         self._answers = script.answers()
         self._capacity = capacity
         self._token = token
-        self._name = serve.get_replica_context().app_name
+        context = serve.get_replica_context()
+        self._name, self._replica = context.app_name, context.replica_id.unique_id
         self._gauges = _Gauges()
         self._driver = Driver(Engine(timing, capacity), stream_interval=stream_interval, on_step=self._gauges.update)
 
@@ -95,6 +96,7 @@ class SimulatedExpert:
         engine = self._driver.engine
         return {
             LABEL: True,
+            "replica": self._replica,
             "running": engine.running,
             "waiting": engine.waiting,
             "kv_tokens": engine.kv_tokens,

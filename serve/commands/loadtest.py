@@ -45,6 +45,7 @@ _PromptTokens = Annotated[int, typer.Option(min=1, help="Tokens of the prompts o
 _ThinkS = Annotated[float, typer.Option(min=0, help="Mean seconds between an answer and the next question.")]
 _Thinking = Annotated[str, typer.Option(help="How these vary: exponential, or azure for its gaps.")]
 _SpawnRate = Annotated[float, typer.Option(min=0.1, help="Users that come or go a second.")]
+_SettleS = Annotated[float, typer.Option(min=0, help="Left out of each stage after its users have come.")]
 _TimeoutS = Annotated[float, typer.Option(min=0.1, help="The longest that a request may take.")]
 _MostRequests = Annotated[int, typer.Option(min=1, help="End after as many requests.")]
 _MostOpen = Annotated[int, typer.Option(min=1, help="Requests of a trace under way at a time.")]
@@ -77,6 +78,7 @@ def loadtest(
     think_s: _ThinkS = 0.0,
     thinking: _Thinking = "exponential",
     spawn_rate: _SpawnRate = 100.0,
+    settle_s: _SettleS = 1.0,
     timeout_s: _TimeoutS = 60.0,
     most_requests: _MostRequests = 1_000_000,
     most_open: _MostOpen = 1000,

@@ -19,10 +19,12 @@ __all__ = [
     "axes_of",
     "colour_of",
     "legend_by_height",
+    "log_users",
     "new_figure",
     "png",
     "short",
     "svg",
+    "svg_file",
 ]
 
 INK = "#22272e"
@@ -104,6 +106,13 @@ def legend_by_height(axes: Any, curves: Sequence[Curve]) -> None:
     )
 
 
+def log_users(axes: Any, users: Sequence[int]) -> None:
+    """A logarithmic axis of numbers of users, with a tick for each of them."""
+    axes.set_xscale("log")
+    axes.set_xticks(users, [f"{count:,}" for count in users])
+    axes.minorticks_off()
+
+
 def short(name: str, most: int = 34) -> str:
     """A name of at most so many characters, its middle left out where it is longer."""
     kept = (most - 1) // 2
@@ -138,3 +147,15 @@ def svg(figure: Any, name: str) -> str:
     for colour, variable in _THEMED.items():
         text = text.replace(colour, variable)
     return re.sub(r'<svg ([^>]*?)height="[^"]*" ?', r"<svg \1", text, count=1)
+
+
+def svg_file(figure: Any, name: str) -> bytes:
+    """The figure as an SVG file of its own, on white.
+
+    Args:
+        figure: the figure.
+        name: put before every id.
+    """
+    colours = ";".join(f"{variable[4:-1]}:{colour}" for colour, variable in _THEMED.items())
+    text = svg(figure, name).replace("<svg ", f'<svg style="background:#ffffff;{colours}" ', 1)
+    return f"{text.strip()}\n".encode()

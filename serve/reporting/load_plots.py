@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from serve.reporting.canvas import GREY, Curve, axes_of, colour_of, legend_by_height, new_figure
+from serve.reporting.canvas import GREY, Curve, axes_of, colour_of, legend_by_height, log_users, new_figure
 
 __all__ = ["LOAD_PLOTS", "answer_times", "by_users", "experts", "machine", "queues", "replicas", "throughput"]
 
@@ -66,10 +66,10 @@ def by_users(found: Mapping[str, Any]) -> Any | None:
     figure = new_figure(7.6, 3.2)
     axes = axes_of(figure, (1, 2, 1), x="users", title="good answers a second")
     axes.plot(users, [stage["requests_per_s"] for stage in stages], "o-", color=colour_of(0), markersize=4)
-    _log_users(axes, users)
+    log_users(axes, users)
     axes.set_ylim(bottom=0)
     axes = axes_of(figure, (1, 2, 2), x="users", title="ms: median, and 99 % dotted")
-    _log_users(axes, users)
+    log_users(axes, users)
     axes.set_yscale("log")
     curves = []
     for place, (name, text) in enumerate((("latency_ms", "whole answer"), ("first_token_ms", "first token"))):
@@ -148,12 +148,6 @@ def _line(axes: Any, times: Sequence[float], values: Sequence[Any], text: str, c
     axes.plot(times, heights, color=colour, linestyle=style, linewidth=1.5)
     known = heights[np.isfinite(heights)]
     return Curve(text, colour, style, float(known.mean()) if len(known) else 0.0)
-
-
-def _log_users(axes: Any, users: Sequence[int]) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(users, [f"{count:,}" for count in users])
-    axes.minorticks_off()
 
 
 def _steps(series: Mapping[str, Mapping[str, Sequence[float]]], y: str) -> Any:

@@ -28,9 +28,12 @@ class Answer:
         return cls(text, max(1, estimated_tokens(text) if tokens is None else tokens))
 
     def part(self, start: int, stop: int) -> str:
-        """The text of tokens `start` to `stop`, the last one not included."""
+        """The text of tokens `start` to `stop`, the last one not included.
+
+        The first token has text even where there are fewer characters than tokens, so that a client sees it.
+        """
         length = len(self.text)
-        return self.text[start * length // self.tokens : stop * length // self.tokens]
+        return self.text[-(-start * length // self.tokens) : -(-stop * length // self.tokens)]
 
     def cut(self, tokens: int) -> Answer:
         """The first tokens of the answer."""

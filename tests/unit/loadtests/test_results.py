@@ -66,6 +66,13 @@ def test_stages_leave_out_the_time_in_which_users_come():
     assert second["requests_per_s"] == pytest.approx(2.0)
 
 
+def test_stages_leave_out_as_much_more_as_asked_for_but_no_more_than_half():
+    rows = [sample(time_s, time_s + 0.5) for time_s in range(20)]
+    for settle_s, from_s in ((4.0, 6.0), (60.0, 10.0)):
+        scenario = Scenario(shape="constant", users=10, seconds=20, spawn_rate=5, settle_s=settle_s)
+        assert describe(outcome(rows, scenario=scenario))["stages"][0]["from_s"] == from_s
+
+
 def test_shares_by_expert():
     rows = [sample(second, second + 0.5, expert="large" if second < 3 else "small") for second in range(10)]
     rows.append(sample(1, 2, expert="large", failure="timeout"))

@@ -7,6 +7,12 @@ def test_the_parts_of_an_answer_are_the_answer():
         assert "".join(answer.part(place, place + 1) for place in range(tokens)) == answer.text
 
 
+def test_the_first_token_has_text_where_there_are_more_tokens_than_characters():
+    parts = [Answer("42", 7).part(place, place + 1) for place in range(7)]
+    assert parts[0] == "4"
+    assert "".join(parts) == "42"
+
+
 def test_tokens_are_four_characters_and_at_least_one():
     assert Answer.of("12345").tokens == 2
     assert Answer.of("").tokens == 1
