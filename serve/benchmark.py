@@ -157,7 +157,10 @@ def bare_command(engine: Mapping[str, Any], port: int) -> tuple[list[str], dict[
             command.append(f"--{option}" if value else f"--no-{option}")
         else:
             command += [f"--{option}", str(value) if isinstance(value, str | int | float) else json.dumps(value)]
-    return command, dict(engine["runtime_env"]["env_vars"])
+    processors = engine["deployment_config"].get("ray_actor_options", {}).get("num_cpus", 1)
+    # Ray tells its workers the same; without it an engine that is alone takes every processor of the machine.
+    threads = {"OMP_NUM_THREADS": str(max(1, int(processors)))}
+    return command, {**threads, **engine["runtime_env"]["env_vars"]}
 
 
 def _named(expert: Mapping[str, Any], *, runs: bool) -> dict[str, Any]:

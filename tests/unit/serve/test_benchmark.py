@@ -130,6 +130,7 @@ def test_bare_server(config):
     assert "--enforce-eager" in command
     assert "--no-enable-prefix-caching" in command
     assert variables["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert variables["OMP_NUM_THREADS"] == "1", "as many as behind the other servers"
 
 
 def test_settings_with_settings_of_their_own_are_json_for_the_bare_server(config):
