@@ -33,8 +33,13 @@ FAST_ENVIRONMENT = {
 # Ray gives its workers the lowest priority but one, so a client on the same machine would starve the engines.
 PRIORITY_ENVIRONMENT = {"RAY_worker_niceness": "0"}
 _QUIET_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-# HAProxy ends at once where another Ray Serve on the machine listens on its ports for metrics and statistics.
-_HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": 9101, "RAY_SERVE_HAPROXY_STATS_PORT": 8404}
+# HAProxy ends at once where another Ray Serve on the machine listens on its ports for metrics and statistics; the proxy
+# that wakes sleeping experts would share its port with the other one's, and half of their requests would go astray.
+_HAPROXY_PORTS = {
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+}
 _POLL_S = 0.5
 _EXIT_S = 10.0
 _ERROR_LINE = re.compile(r"^\s*(?:\w+\.)*(?:\w*(?:Error|Exception)): (.+)$", re.MULTILINE)

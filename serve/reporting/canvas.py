@@ -23,6 +23,7 @@ __all__ = [
     "png",
     "short",
     "svg",
+    "svg_file",
 ]
 
 INK = "#22272e"
@@ -115,6 +116,21 @@ def png(figure: Any) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def svg_file(figure: Any, name: str) -> bytes:
+    """The figure as an SVG file by itself, on white, the same bytes for the same figure.
+
+    Args:
+        figure: the figure.
+        name: what its ids are made from.
+    """
+    from matplotlib import rc_context
+
+    buffer = BytesIO()
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
+    return re.sub(rb"[ \t]+$", b"", buffer.getvalue(), flags=re.MULTILINE)
 
 
 def svg(figure: Any, name: str) -> str:
