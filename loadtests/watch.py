@@ -130,11 +130,12 @@ def counter_sums(dashboard: str, name: str, label: str) -> dict[str, float]:
     sums: defaultdict[str, float] = defaultdict(float)
     try:
         with httpx.Client(timeout=_TIMEOUT_S) as client:
-            for found, labels, value in _Metrics(client, dashboard, _token()).samples():
-                if found == f"ray_{name}_total":
-                    sums[labels.get(label, "")] += value
+            samples = list(_Metrics(client, dashboard, _token()).samples())
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise LoadTestError(f"Ray's metrics at {dashboard} cannot be read ({error}): see whether it runs.") from None
+    for found, labels, value in samples:
+        if found == f"ray_{name}_total":
+            sums[labels.get(label, "")] += value
     return dict(sums)
 
 

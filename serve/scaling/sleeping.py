@@ -20,10 +20,10 @@ from serve.scaling.settings import find_pool, served
 __all__ = ["Episode", "Rest", "sleep_and_wake"]
 
 _PROBE_TOKENS = 8
-_MAX_TOKENS = 64
+_MAX_TOKENS = 16
 _MOST_PROMPTS = 200
 _BURST = 8
-_HURRY_S = 2.0
+_HURRY_S = 3.0
 _TIMEOUT_S = 130.0
 _POLL_S = 0.1
 _PATIENCE_S = 120.0
