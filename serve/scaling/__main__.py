@@ -15,12 +15,12 @@ from rich.markdown import Markdown
 
 from loadtests.scenario import Scenario
 from routers.errors import ParameterError, PointsmanError
-from serve.bench_session import TABLE_WIDTH, terminable, warn_of_strays
+from serve.bench_session import TABLE_WIDTH, terminable, user_counts, warn_of_strays
 from serve.reporting.canvas import new_figure, svg_file
 from serve.reporting.tables_in_docs import replace_part
 from serve.reporting.writing import prepare_folder, write_files
 from serve.scaling.following import MAX_TOKENS, judge, run_load
-from serve.scaling.growth import grow
+from serve.scaling.growth import Counts, grow
 from serve.scaling.page import following_text, growth_text, zero_text
 from serve.scaling.pictures import draw_following, draw_growth
 from serve.scaling.settings import find_pool, read_settings, sleepers_of
@@ -39,7 +39,7 @@ class Options:
     users: int
     compression: float
     sleeper: str | None
-    growth_s: float
+    growth: Counts
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,7 @@ def _zero(options: Options, folder: Path, console: Console) -> Part:
 
 
 def _growth(options: Options, folder: Path, console: Console) -> Part:
-    found = grow(
-        options.settings, folder, options.growth_s, lambda doing: console.print(f"  {doing} …", highlight=False)
-    )
+    found = grow(options.settings, folder, options.growth, lambda doing: console.print(f"  {doing} …", highlight=False))
     return Part(found, growth_text(found), draw_growth(found))
 
 
@@ -126,7 +124,9 @@ def scaling(
     users: Annotated[int, typer.Option(min=10, help="Users at the top of the spike.")] = 100,
     compression: Annotated[float, typer.Option(min=1, help="What delays of scaling are divided by.")] = 20.0,
     sleeper: Annotated[str | None, typer.Option(help="The expert that sleeps [default: the first that may].")] = None,
-    growth_s: Annotated[float, typer.Option(min=2, help="Measured time of each count of Routers and experts.")] = 12.0,
+    routers: Annotated[str, typer.Option(help="Numbers of Routers in growth.")] = "1,2,4",
+    experts: Annotated[str, typer.Option(help="Numbers of experts in growth.")] = "1,2,4,8,16,32",
+    growth_s: Annotated[float, typer.Option(min=2, help="Measured time of each of them.")] = 12.0,
 ) -> None:
     """Measure autoscaling and growth, a part at a time; each is written once it is done."""
     console = Console(soft_wrap=True)
@@ -138,7 +138,8 @@ def scaling(
         new_figure()
         if out is not None:
             prepare_folder(out / "load")
-        options = Options(settings, data, day_s, spike_s, rate, users, compression, sleeper, growth_s)
+        growth = Counts(tuple(user_counts(routers, "--routers")), tuple(user_counts(experts, "--experts")), growth_s)
+        options = Options(settings, data, day_s, spike_s, rate, users, compression, sleeper, growth)
         warn_of_strays(console)
         for name in only or PARTS:
             _run(name, options, out, console)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from loadtests.checking import check
+from loadtests.errors import LoadTestError
 from loadtests.results import Outcome, describe
 from loadtests.scenario import Scenario
 from loadtests.stacks import Stack, running
@@ -23,7 +24,6 @@ __all__ = ["Run", "judge", "lost", "run_load"]
 
 MAX_TOKENS = 256
 _PROBE_TOKENS = 8
-_WINDOW_S = 8.0
 _ALONE_PERCENT = 10
 # Ray exports a worker's counters every ten seconds.
 _EXPORT_S = 12.0
@@ -62,10 +62,18 @@ def run_load(settings: Mapping[str, Any], scenario: Scenario, folder: Path, fact
         scenario = _at(scenario, stack)
         check(scenario)
         dashboard = find_dashboard(scenario.address.port)
+        if dashboard is None:
+            raise LoadTestError("Ray's dashboard was not found, which knows the replicas: see whether it runs.")
+        before = _attempts(dashboard)
         outcome = run_shown(scenario, dashboard)
-        time.sleep(_EXPORT_S)
-        attempts = {} if dashboard is None else counter_sums(dashboard, "pointsman_attempts", "outcome")
+        attempts = {kind: count - before.get(kind, 0.0) for kind, count in _attempts(dashboard).items()}
     return Run(outcome, attempts, compressed(settings, factor))
+
+
+def _attempts(dashboard: str) -> dict[str, float]:
+    """Requests of Routers to experts until now, by what came of them."""
+    time.sleep(_EXPORT_S)
+    return counter_sums(dashboard, "pointsman_attempts", "outcome")
 
 
 def _at(scenario: Scenario, stack: Stack) -> Scenario:
@@ -113,7 +121,7 @@ def _load_of(pool: Pool, outcome: Outcome) -> Series | None:
     latency_s = samples.column("ended_s")[good] - samples.column("started_s")[good]
     # A Router has under way what its experts have: for it the usual answer counts, for an expert the undisturbed one.
     alone_s = float(np.median(latency_s) if pool.name == ROUTER else np.percentile(latency_s, _ALONE_PERCENT))
-    return offered(sent_s, alone_s, seconds=outcome.scenario.seconds, window_s=_WINDOW_S)
+    return offered(sent_s, alone_s, seconds=outcome.scenario.seconds, window_s=pool.bounds.look_back_s)
 
 
 def _series(named: Mapping[str, Mapping[str, Any]], name: str) -> Series:

@@ -19,10 +19,8 @@ from loadtests.watch import find_dashboard, replica_counts
 from routers import ParameterError
 from serve.bench_stacks import instant_stack, pointsman_server, written
 
-__all__ = ["EXPERT_COUNTS", "ROUTER_COUNTS", "Point", "grow"]
+__all__ = ["FULL", "Counts", "Point", "grow"]
 
-ROUTER_COUNTS = (1, 2, 4)
-EXPERT_COUNTS = (1, 2, 4, 8, 16, 32)
 FULL = 0.9
 _TOKENS = 16
 _USERS = 64
@@ -39,6 +37,15 @@ _PARTS = {
     "haproxy": ("haproxy -db", "/haproxy "),
     "experts": ("ServeReplica:small:Expert", "loadtests.instant_expert"),
 }
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many Routers and experts to measure, ascending, and the measured seconds of each."""
+
+    routers: tuple[int, ...]
+    experts: tuple[int, ...]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -64,23 +71,23 @@ class Point:
     bytes_per_request: float
 
 
-def grow(settings: Mapping[str, Any], folder: Path, seconds: float, told: Callable[[str], None]) -> dict[str, Any]:
+def grow(settings: Mapping[str, Any], folder: Path, counts: Counts, told: Callable[[str], None]) -> dict[str, Any]:
     """Measure both kinds of growth.
 
     Args:
         settings: a configuration with an expert `small`.
         folder: where logs go.
-        seconds: measured time of each count.
+        counts: what to measure.
         told: what is being done.
 
     Raises:
         LoadTestError: something does not start.
     """
-    routers = _routers(settings, folder, seconds, told)
-    experts = _experts(settings, folder, seconds, told)
+    routers = _routers(settings, folder, counts, told)
+    experts = _experts(settings, folder, counts, told)
     return {
         "processors": psutil.cpu_count(),
-        "seconds": seconds,
+        "seconds": counts.seconds,
         "answer_tokens": _TOKENS,
         "users": _USERS,
         "users_an_expert": _USERS_AN_EXPERT,
@@ -90,24 +97,24 @@ def grow(settings: Mapping[str, Any], folder: Path, seconds: float, told: Callab
     }
 
 
-def _routers(settings: Mapping[str, Any], folder: Path, seconds: float, told: Callable[[str], None]) -> list[Point]:
+def _routers(settings: Mapping[str, Any], folder: Path, counts: Counts, told: Callable[[str], None]) -> list[Point]:
     instant = instant_stack("instant expert")
 
     def configured(count: int) -> dict[str, Any]:
         return _configuration(settings, routers=count, expert={"url": instant.url})
 
-    users = dict.fromkeys(ROUTER_COUNTS, _USERS)
+    users = dict.fromkeys(counts.routers, _USERS)
     server = _Server(folder / "routers.yaml", "pointsman/Router", behind=(instant,))
-    return list(server.points(configured, users, seconds, lambda count: told(f"{count} Routers")))
+    return list(server.points(configured, users, counts.seconds, lambda count: told(f"{count} Routers")))
 
 
-def _experts(settings: Mapping[str, Any], folder: Path, seconds: float, told: Callable[[str], None]) -> list[Point]:
+def _experts(settings: Mapping[str, Any], folder: Path, counts: Counts, told: Callable[[str], None]) -> list[Point]:
     def configured(count: int) -> dict[str, Any]:
         return _configuration(settings, routers=1, expert={}, replicas=count)
 
-    users = {count: count * _USERS_AN_EXPERT for count in EXPERT_COUNTS}
+    users = {count: count * _USERS_AN_EXPERT for count in counts.experts}
     server = _Server(folder / "experts.yaml", f"{_EXPERT}/Expert")
-    return list(server.points(configured, users, seconds, lambda count: told(f"{count} experts")))
+    return list(server.points(configured, users, counts.seconds, lambda count: told(f"{count} experts")))
 
 
 @dataclass(frozen=True)

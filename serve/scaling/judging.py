@@ -42,6 +42,7 @@ class Bounds:
         most: likewise.
         target: requests of a replica that the autoscaler aims at.
         capacity: requests that a replica can run at a time.
+        look_back_s: over which the autoscaler averages.
         hold_s: how long the load must need fewer replicas before one goes.
     """
 
@@ -49,6 +50,7 @@ class Bounds:
     most: int
     target: float
     capacity: float
+    look_back_s: float
     hold_s: float
 
 

@@ -140,6 +140,7 @@ def _pool(app: Mapping[str, Any], scaling: Mapping[str, Any]) -> Pool:
         most=config.max_replicas,
         target=target,
         capacity=target if endpoint else (args.get("capacity") or {}).get("max_sequences", target),
+        look_back_s=config.look_back_period_s,
         hold_s=config.downscale_delay_s,
     )
     name = f"{app['name']}/{'Router' if endpoint else 'Expert'}"

@@ -77,7 +77,7 @@ def test_replica_seconds() -> None:
 def test_following_a_rise_and_fall_without_oscillation() -> None:
     seconds = np.arange(1.0, 101.0)
     load = Series(seconds, np.where((seconds > 30) & (seconds <= 60), 25.0, 5.0))
-    bounds = Bounds(least=1, most=4, target=10.0, capacity=16.0, hold_s=10.0)
+    bounds = Bounds(least=1, most=4, target=10.0, capacity=16.0, look_back_s=1.5, hold_s=10.0)
     wanted = Series.of([0, 32, 71], [1, 3, 1])
     running = Series.of([0, 36, 71], [1, 3, 1])
     held = Series.of([0, 32, 75], [1, 3, 1])
@@ -95,7 +95,7 @@ def test_following_a_rise_and_fall_without_oscillation() -> None:
 
 def test_replicas_that_come_and_go_without_the_load_are_oscillation() -> None:
     seconds = np.arange(1.0, 101.0)
-    bounds = Bounds(least=1, most=4, target=10.0, capacity=16.0, hold_s=10.0)
+    bounds = Bounds(least=1, most=4, target=10.0, capacity=16.0, look_back_s=1.5, hold_s=10.0)
     wanted = Series.of([0, 20, 40, 60, 80], [1, 2, 1, 2, 1])
     found = follow(Series(seconds, np.full(100, 9.0)), wanted, wanted, wanted, bounds)
     assert (found.turns, found.load_turns, found.excess_turns) == (3, 0, 3)

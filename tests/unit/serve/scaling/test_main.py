@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[4]
         (["config.yaml"], "is no simulated expert"),
         (["--only", "zero", "--sleeper", "small"], "never sleeps: give one of arithmetic"),
         (["--only", "zero", "--sleeper", "nobody"], "There is no expert 'nobody'"),
+        (["--only", "growth", "--experts", "1,x"], "--experts is '1,x': give whole numbers"),
         (["--only", "day", "--compression", "0.5"], "compression"),
     ],
 )

@@ -23,7 +23,9 @@ def test_pools_of_the_shipped_configuration(settings: dict[str, Any]) -> None:
     pools = {pool.name: pool for pool in pools_of(settings)}
     assert list(pools)[:3] == ["pointsman/Router", "small/Expert", "large/Expert"]
     assert pools["large/Expert"].gpus == 4
-    assert pools["large/Expert"].bounds == Bounds(least=1, most=4, target=10.0, capacity=16, hold_s=300.0)
+    assert pools["large/Expert"].bounds == Bounds(
+        least=1, most=4, target=10.0, capacity=16, look_back_s=30.0, hold_s=300.0
+    )
     assert pools["pointsman/Router"].expert is None
     assert sleepers_of(settings) == ["arithmetic", "letters", "calendar", "conversion"]
 
