@@ -24,6 +24,7 @@ _EVERY_S = 1.0
 _METRICS_EVERY_S = 5.0
 # A dashboard that has just started, or whose machine is busy, takes its time.
 _TIMEOUT_S = 10.0
+_TRIES = 4
 _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} ([0-9.e+-]+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 # What is counted as which quantity; of an engine's own queue whatever its name begins with.
@@ -109,11 +110,17 @@ def replica_counts(dashboard: str) -> dict[str, Counts]:
     Raises:
         LoadTestError: it does not answer.
     """
-    try:
-        answer = httpx.get(f"{dashboard}/api/serve/applications/", headers=_token(), timeout=_TIMEOUT_S)
-        return _counts(answer.raise_for_status().json())
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise LoadTestError(f"Ray's dashboard at {dashboard} does not answer ({error}): see whether it runs.") from None
+    for left in reversed(range(_TRIES)):
+        try:
+            answer = httpx.get(f"{dashboard}/api/serve/applications/", headers=_token(), timeout=_TIMEOUT_S)
+            return _counts(answer.raise_for_status().json())
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            if not left:
+                raise LoadTestError(
+                    f"Ray's dashboard at {dashboard} does not answer ({error}): see whether it runs."
+                ) from None
+            time.sleep(_EVERY_S)
+    raise AssertionError("the last try returns or raises")
 
 
 def counter_sums(dashboard: str, name: str, label: str) -> dict[str, float]:

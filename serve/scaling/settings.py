@@ -93,13 +93,11 @@ def sleepers_of(settings: Mapping[str, Any]) -> list[str]:
 
 def compressed(settings: Mapping[str, Any], factor: float) -> dict[str, Any]:
     """The same configuration, every delay of its autoscaling divided by a factor."""
-    from ray.serve.config import AutoscalingConfig
-
     # What a YAML alias repeats is one object, which would be divided again and again.
     shorter: dict[str, Any] = orjson.loads(orjson.dumps(settings))
     for _, scaling in _scaling(shorter):
         for name in _DELAYS:
-            value = scaling.get(name, AutoscalingConfig.model_fields[name].default)
+            value = _value(scaling, name)
             if value is not None:
                 scaling[name] = value / factor
     return shorter
@@ -129,20 +127,25 @@ def _scaling(settings: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict
 
 
 def _pool(app: Mapping[str, Any], scaling: Mapping[str, Any]) -> Pool:
-    from ray.serve.config import AutoscalingConfig
-
-    config = AutoscalingConfig.model_validate(scaling)
-    target = config.get_target_ongoing_requests()
+    target = float(_value(scaling, "target_ongoing_requests"))
     endpoint = app["import_path"] == _ENDPOINT
     args = app.get("args") or {}
     bounds = Bounds(
-        least=config.min_replicas,
-        most=config.max_replicas,
+        least=_value(scaling, "min_replicas"),
+        most=_value(scaling, "max_replicas"),
         target=target,
         capacity=target if endpoint else (args.get("capacity") or {}).get("max_sequences", target),
-        look_back_s=config.look_back_period_s,
-        hold_s=config.downscale_delay_s,
+        look_back_s=_value(scaling, "look_back_period_s"),
+        hold_s=_value(scaling, "downscale_delay_s"),
     )
     name = f"{app['name']}/{'Router' if endpoint else 'Expert'}"
     gpus = 0 if endpoint else (args.get("profile") or {}).get("tensor_parallel", 1)
     return Pool(name, None if endpoint else app["name"], gpus, bounds)
+
+
+def _value(scaling: Mapping[str, Any], name: str) -> Any:
+    """A value of an `autoscaling_config`, or Serve's default."""
+    # An object of this class would warn of the interval between metrics, which nothing else sets yet.
+    from ray.serve.config import AutoscalingConfig
+
+    return scaling.get(name, AutoscalingConfig.model_fields[name].default)

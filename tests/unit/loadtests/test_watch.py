@@ -82,7 +82,8 @@ def test_replicas_and_queues_are_noted(dashboard: str, monkeypatch: pytest.Monke
     assert found["unreachable"] == ""
 
 
-def test_replicas_can_be_asked_for_once(dashboard: str) -> None:
+def test_replicas_can_be_asked_for_once(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_EVERY_S", 0.01)
     assert replica_counts(dashboard) == {"small/Expert": Counts(running=2, held=4, wanted=3)}
     with pytest.raises(LoadTestError, match="does not answer"):
         replica_counts("http://127.0.0.1:9")
