@@ -83,10 +83,13 @@ def serve(
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
     try:
         with _ray(verbose) as dashboard_url:
+            # From here on, so that a hangup while everything starts does not end it.
+            asked = threading.Event()
+            signal.signal(signal.SIGHUP, lambda signum, frame: asked.set())
             client = _deploy(settings, dashboard_url)
             _wait_until_ready(client, url, console, timeout_s)
             _say_ready(console, url, settings, time.monotonic() - started_s)
-            _reload_on_hangup(client, config, settings, console)
+            _reload_on_hangup(asked, client, config, settings, console)
     except KeyboardInterrupt:
         console.print("Stopped.")
 
@@ -165,13 +168,11 @@ def _submit(client: ServeSubmissionClient, settings: dict[str, Any]) -> None:
 
 
 def _reload_on_hangup(
-    client: ServeSubmissionClient, config: Path, settings: dict[str, Any], console: Console
+    asked: threading.Event, client: ServeSubmissionClient, config: Path, settings: dict[str, Any], console: Console
 ) -> NoReturn:
     """Deploy the configuration anew whenever SIGHUP asks for it; a wrong one changes nothing."""
     from serve.preflight import load_config
 
-    asked = threading.Event()
-    signal.signal(signal.SIGHUP, lambda signum, frame: asked.set())
     while True:
         if not asked.wait(_POLL_S):
             continue

@@ -142,8 +142,9 @@ class _Server:
                 raise LoadTestError("Ray's dashboard was not found, which knows the replicas: see whether it runs.")
             for count in counts:
                 told(count)
-                written({**configured(count), "http_options": {"host": "127.0.0.1", "port": port}}, self.path)
-                processes[0].send_signal(signal.SIGHUP)
+                if count != counts[0]:
+                    written({**configured(count), "http_options": {"host": "127.0.0.1", "port": port}}, self.path)
+                    processes[0].send_signal(signal.SIGHUP)
                 _wait_for(dashboard, self.pool, count)
                 load = Load(stack.url, "auto", users[count], seconds, max_tokens=_TOKENS, warmup_s=_WARMUP_S)
                 yield _measured(count, load, processes)
