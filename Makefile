@@ -65,7 +65,7 @@ bench-peers: $(PEERS:%=.peers/%/.installed) ## measure Pointsman beside LiteLLM,
 results: install ## write docs/results.md and its pictures anew; one part: make results PART=pools
 	@$(OFFLINE) $(VENV)/bin/python -m serve.results --data $(DATA) --out docs $(RESULTS) $(if $(PART),--only $(PART))
 
-scaling: install ## measure autoscaling and growth, about 16 minutes; one part: make scaling ARGS="--only day"
+scaling: install ## measure autoscaling and growth, about 17 minutes; one part: make scaling ARGS="--only day"
 	@$(OFFLINE) $(VENV)/bin/python -m serve.scaling --data $(DATA) --out docs $(ARGS)
 
 lock: $(VENV)/bin/python ## resolve the pinned lists in requirements/ anew

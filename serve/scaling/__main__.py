@@ -120,7 +120,7 @@ def scaling(
     ] = None,
     day_s: Annotated[float, typer.Option(min=20, help="How long the day takes.")] = 240.0,
     spike_s: Annotated[float, typer.Option(min=20, help="How long the spike takes, with what is around it.")] = 150.0,
-    rate: Annotated[float, typer.Option(min=0.1, help="Requests/s at the day's peak.")] = 16.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Requests/s at the day's peak.")] = 14.0,
     users: Annotated[int, typer.Option(min=10, help="Users at the top of the spike.")] = 100,
     compression: Annotated[float, typer.Option(min=1, help="What delays of scaling are divided by.")] = 20.0,
     sleeper: Annotated[str | None, typer.Option(help="The expert that sleeps [default: the first that may].")] = None,
