@@ -18,7 +18,7 @@ PEERS := litellm routellm
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 VLLM_NO_USAGE_STATS=1 \
 	DO_NOT_TRACK=1 RAY_USAGE_STATS_ENABLED=0
 
-.PHONY: help install serve test check format bench bench-peers profile study results lock clean
+.PHONY: help install serve test check format bench bench-peers profile study scaling results lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ study: install ## compare all-large, all-small, routes and a cascade under load,
 
 results: install ## write docs/results.md and its pictures anew; one part: make results PART=pools
 	@$(OFFLINE) $(VENV)/bin/python -m serve.results --data $(DATA) --out docs $(RESULTS) $(if $(PART),--only $(PART))
+
+scaling: install ## measure autoscaling and growth, about 17 minutes; one part: make scaling ARGS="--only day"
+	@$(OFFLINE) $(VENV)/bin/python -m serve.scaling --data $(DATA) --out docs $(ARGS)
 
 lock: $(VENV)/bin/python ## resolve the pinned lists in requirements/ anew
 	@$(VENV)/bin/python requirements/environment.py lock

@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 import httpx
 import psutil
 
-__all__ = ["Moment", "ServerLog", "find_dashboard", "watching"]
+from loadtests.errors import LoadTestError
+
+__all__ = ["Counts", "Moment", "ServerLog", "counter_sums", "find_dashboard", "replica_counts", "watching"]
 
 _DASHBOARD = "dashboard/dashboard.py"
 _EVERY_S = 1.0
 _METRICS_EVERY_S = 5.0
 # A dashboard that has just started, or whose machine is busy, takes its time.
 _TIMEOUT_S = 10.0
+_TRIES = 4
 _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} ([0-9.e+-]+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 # What is counted as which quantity; of an engine's own queue whatever its name begins with.
@@ -40,12 +43,22 @@ class Moment(NamedTuple):
     values: dict[str, float]
 
 
+class Counts(NamedTuple):
+    """Replicas of a deployment: those that run, those that exist (also starting and draining ones), those wanted."""
+
+    running: int
+    held: int
+    wanted: int
+
+
 @dataclass
 class ServerLog:
     """Values by time; times are seconds since the epoch.
 
     Attributes:
         replicas: running replicas of each application's deployments, as `application/deployment`.
+        held: likewise, with those that start or drain.
+        wanted: replicas that Serve wants of each.
         queues: requests by quantity and application, as `quantity application`: `under_way` in replicas, `queued`
             before them, `running` and `waiting` in engines.
         machine_cpu: share of all this machine's processors in use.
@@ -53,6 +66,8 @@ class ServerLog:
     """
 
     replicas: list[Moment] = field(default_factory=list)
+    held: list[Moment] = field(default_factory=list)
+    wanted: list[Moment] = field(default_factory=list)
     queues: list[Moment] = field(default_factory=list)
     machine_cpu: list[Moment] = field(default_factory=list)
     unreachable: str = ""
@@ -62,6 +77,8 @@ class ServerLog:
         return {
             "unreachable": self.unreachable,
             "replicas": _series(self.replicas, started_s),
+            "held": _series(self.held, started_s),
+            "wanted": _series(self.wanted, started_s),
             "queues": _series(self.queues, started_s),
             "machine_cpu": _series(self.machine_cpu, started_s),
         }
@@ -82,6 +99,63 @@ def find_dashboard(port: int) -> str | None:
         if (details.get("http_options") or {}).get("port") == port:
             return url
     return None
+
+
+def replica_counts(dashboard: str) -> dict[str, Counts]:
+    """Replicas of each deployment now, as `application/deployment`.
+
+    Args:
+        dashboard: URL of Ray's dashboard.
+
+    Raises:
+        LoadTestError: it does not answer.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            answer = httpx.get(f"{dashboard}/api/serve/applications/", headers=_token(), timeout=_TIMEOUT_S)
+            return _counts(answer.raise_for_status().json())
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            if not left:
+                raise LoadTestError(
+                    f"Ray's dashboard at {dashboard} does not answer ({error}): see whether it runs."
+                ) from None
+            time.sleep(_EVERY_S)
+    raise AssertionError("the last try returns or raises")
+
+
+def counter_sums(dashboard: str, name: str, label: str) -> dict[str, float]:
+    """A counter among Ray's metrics, summed by one of its labels; it may lie ten seconds back.
+
+    Args:
+        dashboard: URL of Ray's dashboard.
+        name: the counter's, as its deployment calls it.
+        label: whose values to tell apart.
+
+    Raises:
+        LoadTestError: the metrics cannot be read.
+    """
+    sums: defaultdict[str, float] = defaultdict(float)
+    try:
+        with httpx.Client(timeout=_TIMEOUT_S) as client:
+            samples = list(_Metrics(client, dashboard, _token()).samples())
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise LoadTestError(f"Ray's metrics at {dashboard} cannot be read ({error}): see whether it runs.") from None
+    for found, labels, value in samples:
+        if found == f"ray_{name}_total":
+            sums[labels.get(label, "")] += value
+    return dict(sums)
+
+
+def _counts(details: Any) -> dict[str, Counts]:
+    return {
+        f"{name}/{deployment}": Counts(
+            running=sum(replica["state"] == "RUNNING" for replica in found["replicas"]),
+            held=len(found["replicas"]),
+            wanted=found["target_num_replicas"],
+        )
+        for name, application in details["applications"].items()
+        for deployment, found in application["deployments"].items()
+    }
 
 
 def _own_dashboards() -> Iterator[str]:
@@ -136,7 +210,11 @@ def _watch(dashboard: str | None, headers: dict[str, str], log: ServerLog, ended
 
 def _look(metrics: _Metrics, log: ServerLog) -> None:
     try:
-        log.replicas.append(Moment(time.time(), metrics.replicas()))
+        counts = metrics.replicas()
+        at_s = time.time()
+        log.replicas.append(Moment(at_s, {name: float(count.running) for name, count in counts.items()}))
+        log.held.append(Moment(at_s, {name: float(count.held) for name, count in counts.items()}))
+        log.wanted.append(Moment(at_s, {name: float(count.wanted) for name, count in counts.items()}))
         queues = metrics.queues()
     except (httpx.HTTPError, ValueError, KeyError) as error:
         log.unreachable = f"Ray's dashboard at {metrics.dashboard} did not always answer ({error})"
@@ -155,32 +233,31 @@ class _Metrics:
         self._targets: list[str] | None = None
         self._next_queues_s = 0.0
 
-    def replicas(self) -> dict[str, float]:
-        """Running replicas of each deployment."""
-        details = self._json("/api/serve/applications/")
-        return {
-            f"{name}/{deployment}": float(sum(replica["state"] == "RUNNING" for replica in found["replicas"]))
-            for name, application in details["applications"].items()
-            for deployment, found in application["deployments"].items()
-        }
+    def replicas(self) -> dict[str, Counts]:
+        """Replicas of each deployment."""
+        return _counts(self._json("/api/serve/applications/"))
 
     def queues(self) -> dict[str, float] | None:
         """Requests by quantity and application; None where it is too early to look again."""
         if time.monotonic() < self._next_queues_s:
             return None
         self._next_queues_s = time.monotonic() + _METRICS_EVERY_S
+        sums: defaultdict[str, float] = defaultdict(float)
+        for name, of, value in self.samples():
+            quantity = next((word for known, word in _QUANTITIES.items() if name.endswith(known)), None)
+            if quantity is not None:
+                sums[f"{quantity} {of.get('application') or of.get('model_name', '')}".strip()] += value
+        return dict(sums)
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """Name, labels and value of all that every node exports."""
         if self._targets is None:
             groups = self._json("/api/prometheus/sd")
             self._targets = sorted({target for group in groups for target in group["targets"]})
-        sums: defaultdict[str, float] = defaultdict(float)
         for target in self._targets:
             text = self._client.get(f"http://{target}/metrics").raise_for_status().text
             for name, labels, value in _SAMPLE.findall(text):
-                quantity = next((word for known, word in _QUANTITIES.items() if name.endswith(known)), None)
-                if quantity is not None:
-                    of = dict(_LABEL.findall(labels))
-                    sums[f"{quantity} {of.get('application') or of.get('model_name', '')}".strip()] += float(value)
-        return dict(sums)
+                yield name, dict(_LABEL.findall(labels)), float(value)
 
     def _json(self, path: str) -> Any:
         answer = self._client.get(f"{self.dashboard}{path}", headers=self._headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,17 @@ from serve.bench_session import RAY
 from serve.benchmark import BenchSource, bare_command, pointsman_config, ray_config
 from serve.commands.serve import PRIORITY_ENVIRONMENT
 
-__all__ = ["BARE", "bare_stack", "environment", "local_url", "pointsman_stack", "ray_stack", "written"]
+__all__ = [
+    "BARE",
+    "bare_stack",
+    "environment",
+    "instant_stack",
+    "local_url",
+    "pointsman_server",
+    "pointsman_stack",
+    "ray_stack",
+    "written",
+]
 
 BARE = "bare vLLM"
 _SAME_FOR_ALL = {
@@ -53,9 +63,33 @@ def pointsman_stack(
     models = {} if route is None else {f"Pointsman, route {route}": route}
     if direct or route is None:
         models[f"Pointsman, expert {source.expert}"] = source.expert
-    command = [_program("pointsman"), "serve", written(config, folder / "pointsman.yaml")]
-    behind = () if upstream is None else (upstream,)
-    return Stack("Pointsman", command, local_url(port), models, environment(), behind)
+    return pointsman_server(
+        config, models, folder / "pointsman.yaml", port, behind=() if upstream is None else (upstream,)
+    )
+
+
+def pointsman_server(
+    config: Mapping[str, Any],
+    models: Mapping[str, str],
+    path: Path,
+    port: int,
+    *,
+    behind: Sequence[Stack] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Stack:
+    """`pointsman serve` on a configuration, which is written to a file.
+
+    Args:
+        config: the configuration.
+        models: as for `Stack`.
+        path: where to write it.
+        port: where it listens on this machine.
+        behind: as for `Stack`.
+        variables: more of its environment.
+    """
+    here = {**config, "http_options": {**(config.get("http_options") or {}), "host": "127.0.0.1", "port": port}}
+    command = [_program("pointsman"), "serve", written(here, path)]
+    return Stack("Pointsman", command, local_url(port), models, {**environment(), **(variables or {})}, behind)
 
 
 def ray_stack(source: BenchSource, engine: Mapping[str, Any], folder: Path) -> Stack:
@@ -70,6 +104,13 @@ def bare_stack(source: BenchSource, engine: Mapping[str, Any]) -> Stack:
     port = free_port()
     command, variables = bare_command(engine, port)
     return Stack(BARE, command, local_url(port), {BARE: source.expert}, {**environment(), **variables})
+
+
+def instant_stack(name: str) -> Stack:
+    """A simulated expert that answers at once."""
+    port = free_port()
+    command = [sys.executable, "-m", "loadtests.instant_expert", "--port", str(port)]
+    return Stack(name, command, local_url(port), {name: "small"}, environment())
 
 
 def local_url(port: int) -> str:

@@ -14,6 +14,7 @@ __all__ = ["CHEAP", "DEAR", "planned_applications", "simulated_applications"]
 CHEAP = {"input_per_million": 0.1, "output_per_million": 0.2}
 DEAR = {"input_per_million": 1.0, "output_per_million": 2.0}
 _SLOW = {"timing": {"step_s": 0.2}}
+_QUICK = {"metrics_interval_s": 0.5, "look_back_period_s": 2, "upscale_delay_s": 1, "downscale_delay_s": 4}
 
 
 def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any]]:
@@ -31,13 +32,7 @@ def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any
         "default_route": "guess",
         "limits": {"max_body_bytes": 1_000_000, "request_timeout_s": 20},
     }
-    scaled = {
-        "min_replicas": 1,
-        "max_replicas": 2,
-        "target_ongoing_requests": 4,
-        "upscale_delay_s": 1,
-        "downscale_delay_s": 10,
-    }
+    scaled = {"min_replicas": 1, "max_replicas": 2, "target_ongoing_requests": 4, **_QUICK}
     return [
         _endpoint("simulated", "/sim", args),
         _expert("sim-small", answer="sim-small says {prompt}"),
@@ -51,10 +46,11 @@ def simulated_applications(router: Path, hosted_port: int) -> list[dict[str, Any
 
 
 def planned_applications(router: Path, folder: Path) -> list[dict[str, Any]]:
-    """An endpoint at /plans over the same experts and two more: one with a short queue, and one that dies."""
+    """An endpoint at /plans over the same experts and three more: with a short queue, mortal, and asleep."""
     _train(folder)
-    names = ("sim-small", "sim-large", "sim-slow", "sim-tight", "sim-mortal")
-    experts = {name: {"price": CHEAP if name == "sim-small" else DEAR} for name in names}
+    names = ("sim-small", "sim-large", "sim-slow", "sim-tight", "sim-mortal", "sim-asleep")
+    experts: dict[str, Any] = {name: {"price": CHEAP if name == "sim-small" else DEAR} for name in names}
+    experts["sim-asleep"]["probe"] = False
     pair = ["sim-small", "sim-large"]
     verify = {"prompt": "{question} {answer}", "accept": "easy", "samples": 3}
     routes = {
@@ -68,14 +64,20 @@ def planned_applications(router: Path, folder: Path) -> list[dict[str, Any]]:
         "blend-slow": {"blend": {"ranker": str(folder / "judge"), "experts": ["sim-slow", "sim-mortal"]}},
         "mortal": {"router": str(folder / "first-sim-mortal")},
         "tight": {"router": str(folder / "first-sim-tight")},
+        "asleep": {"router": str(folder / "first-sim-asleep")},
     }
     arms = {"small-x3": {"expert": "sim-small", "n": 3, "ranker": str(folder / "judge")}}
     args = {"experts": experts, "routes": routes, "arms": arms, "limits": {"request_timeout_s": 60}}
     few = {"max_sequences": 1, "max_waiting": 1}
+    sleeps = {"min_replicas": 0, "max_replicas": 1, "target_ongoing_requests": 4, **_QUICK}
     return [
         _endpoint("planned", "/plans", args),
         _expert("sim-tight", **_SLOW, capacity=few, answer=" ".join(["word"] * 10)),
         _expert("sim-mortal", timing={"step_s": 0.1}, answer="sim-mortal says {prompt}"),
+        {
+            **_expert("sim-asleep", answer="sim-asleep says {prompt}"),
+            "deployments": [{"name": "Expert", "autoscaling_config": sleeps}],
+        },
     ]
 
 
@@ -86,7 +88,7 @@ def _train(folder: Path) -> None:
     save_judge(make_judge("frugal", budget_share=0.8).fit(data), folder / "frugal")
     save_judge(make_judge("frugal", budget_share=0.8, **encoder).fit(data), folder / "frugal-neural")
     save_judge(make_judge("answer-scorer").fit(data), folder / "judge")
-    for first in ("sim-mortal", "sim-tight"):
+    for first in ("sim-mortal", "sim-tight", "sim-asleep"):
         save_router(
             make_router("constant", expert=first).fit(synthetic_data(first, "sim-large")), folder / f"first-{first}"
         )

@@ -18,6 +18,7 @@ import openai
 import pytest
 import yaml
 
+from loadtests.watch import find_dashboard
 from routers import make_router, save_router
 from tests.applications import planned_applications, simulated_applications
 from tests.synthetic import synthetic_data
@@ -37,6 +38,13 @@ class Endpoint:
     plans_url: str
     pid: int
     config: Path
+
+    @property
+    def dashboard(self) -> str:
+        """URL of this Ray instance's dashboard."""
+        url = find_dashboard(httpx.URL(self.url).port or 80)
+        assert url is not None
+        return url
 
     @property
     def metrics_url(self) -> str:
@@ -77,7 +85,13 @@ def endpoint(synthetic_router: Path, tmp_path_factory: pytest.TempPathFactory) -
     directory = tmp_path_factory.mktemp("serve")
     path, log = directory / "config.yaml", directory / "log"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    with log.open("w") as output, running([str(POINTSMAN), "serve", str(path)], output) as process:
+    # A replica that goes is waited for less than half a minute.
+    with (
+        log.open("w") as output,
+        running(
+            [str(POINTSMAN), "serve", str(path)], output, RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S="2"
+        ) as process,
+    ):
         url = f"http://127.0.0.1:{port}"
         wait_until_ready([f"{url}{prefix}/health" for prefix in ("", "/sim", "/plans")], process, log)
         yield Endpoint(url, f"{url}/sim", f"{url}/plans", process.pid, path)

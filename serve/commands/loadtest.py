@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loadtests.results import Outcome
     from loadtests.scenario import Scenario
 
-__all__ = ["loadtest"]
+__all__ = ["loadtest", "run_shown"]
 
 _USERS_A_PROCESS = 1000
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -108,7 +108,7 @@ def loadtest(
     # A load test that could not be reported would be lost.
     prepare_folder(report)
     new_figure()
-    found = describe(_run(scenario, dashboard))
+    found = describe(run_shown(scenario, dashboard))
     if json_file is not None:
         json_file.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     _show(found)
@@ -120,8 +120,16 @@ def _processes(scenario: Scenario) -> int:
     return max(1, min(wanted, len(os.sched_getaffinity(0))))
 
 
-def _run(scenario: Scenario, dashboard: str | None) -> Outcome:
-    """Run Locust, with a bar that shows how far it is."""
+def run_shown(scenario: Scenario, dashboard: str | None) -> Outcome:
+    """Run a load test, with a bar that shows how far it is.
+
+    Args:
+        scenario: the load test.
+        dashboard: URL of Ray's dashboard; where it is not given, it is looked for on this machine.
+
+    Raises:
+        LoadTestError: Locust is not installed, or it ended before it had to.
+    """
     from loadtests.locust_process import Progress as HowFar
     from loadtests.locust_process import run_locust
     from loadtests.results import Outcome

@@ -35,8 +35,13 @@ FAST_ENVIRONMENT = {
 # Ray gives its workers the lowest priority but one, so a client on the same machine would starve the engines.
 PRIORITY_ENVIRONMENT = {"RAY_worker_niceness": "0"}
 _QUIET_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-# HAProxy ends at once where another Ray Serve on the machine listens on its ports for metrics and statistics.
-_HAPROXY_PORTS = {"RAY_SERVE_HAPROXY_METRICS_PORT": 9101, "RAY_SERVE_HAPROXY_STATS_PORT": 8404}
+# HAProxy ends at once where another Ray Serve on the machine listens on its ports for metrics and statistics; the proxy
+# that wakes sleeping experts would share its port with the other one's, and half of their requests would go astray.
+_HAPROXY_PORTS = {
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+}
 _POLL_S = 0.5
 _EXIT_S = 10.0
 _ERROR_LINE = re.compile(r"^\s*(?:\w+\.)*(?:\w*(?:Error|Exception)): (.+)$", re.MULTILINE)
@@ -80,10 +85,13 @@ def serve(
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
     try:
         with _ray(verbose) as dashboard_url:
+            # From here on, so that a hangup while everything starts does not end it.
+            asked = threading.Event()
+            signal.signal(signal.SIGHUP, lambda signum, frame: asked.set())
             client = _deploy(settings, dashboard_url)
             _wait_until_ready(client, url, console, timeout_s)
             _say_ready(console, url, settings, time.monotonic() - started_s)
-            _reload_on_hangup(client, config, settings, console)
+            _reload_on_hangup(asked, client, config, settings, console)
     except KeyboardInterrupt:
         console.print("Stopped.")
 
@@ -162,13 +170,11 @@ def _submit(client: ServeSubmissionClient, settings: dict[str, Any]) -> None:
 
 
 def _reload_on_hangup(
-    client: ServeSubmissionClient, config: Path, settings: dict[str, Any], console: Console
+    asked: threading.Event, client: ServeSubmissionClient, config: Path, settings: dict[str, Any], console: Console
 ) -> NoReturn:
     """Deploy the configuration anew whenever SIGHUP asks for it; a wrong one changes nothing."""
     from serve.preflight import load_config
 
-    asked = threading.Event()
-    signal.signal(signal.SIGHUP, lambda signum, frame: asked.set())
     while True:
         if not asked.wait(_POLL_S):
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,15 @@ from safetensors.numpy import save_file
 
 from loadtests.stacks import Stack, free_port
 from serve.bench_session import RAY
-from serve.bench_stacks import bare_stack, environment, local_url, pointsman_stack, ray_stack, written
+from serve.bench_stacks import (
+    bare_stack,
+    environment,
+    instant_stack,
+    local_url,
+    pointsman_stack,
+    ray_stack,
+    written,
+)
 from serve.benchmark import BenchSource, llm_config
 
 __all__ = ["INSTANT", "LITELLM", "PEERS", "ROUTELLM", "instant_stacks", "missing", "real_stacks"]
@@ -48,17 +55,19 @@ def instant_stacks(
         peers: those to measure, of `PEERS`.
         workers: Router replicas, and processes of each other proxy.
     """
-    stacks = [_instant(INSTANT)]
-    stacks.append(pointsman_stack(source, folder, direct=False, upstream=_instant("behind"), router_replicas=workers))
+    stacks = [instant_stack(INSTANT)]
+    stacks.append(
+        pointsman_stack(source, folder, direct=False, upstream=instant_stack("behind"), router_replicas=workers)
+    )
     if RAY in peers:
         engine = llm_config(source)
         variables = {**engine["runtime_env"]["env_vars"], **_INSTANT_ENGINE, "PYTHONPATH": os.getcwd()}
         engine["runtime_env"] = {**engine["runtime_env"], "env_vars": variables}
         stacks.append(ray_stack(source, engine, folder))
     if LITELLM in peers:
-        stacks.append(_litellm(source, _instant("behind"), folder, installed, workers))
+        stacks.append(_litellm(source, instant_stack("behind"), folder, installed, workers))
     if ROUTELLM in peers:
-        stacks.append(_routellm(source, [_instant("behind")], folder, installed, workers))
+        stacks.append(_routellm(source, [instant_stack("behind")], folder, installed, workers))
     return stacks
 
 
@@ -73,16 +82,10 @@ def real_stacks(
     if LITELLM in peers:
         stacks.append(_litellm(source, bare_stack(source, engine), folder, installed, workers))
     if ROUTELLM in peers:
-        behind = [bare_stack(source, engine), _instant("embeddings")]
+        behind = [bare_stack(source, engine), instant_stack("embeddings")]
         body = _no_end_of_text(engine["model_loading_config"]["model_source"])
         stacks.append(_routellm(source, behind, folder, installed, workers, body))
     return stacks
-
-
-def _instant(name: str) -> Stack:
-    port = free_port()
-    command = [sys.executable, "-m", "loadtests.instant_expert", "--port", str(port)]
-    return Stack(name, command, local_url(port), {name: "small"}, environment())
 
 
 def _litellm(source: BenchSource, behind: Stack, folder: Path, installed: Path, workers: int) -> Stack:

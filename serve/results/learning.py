@@ -12,9 +12,10 @@ from routers import RoutingData
 from routers.evaluation import Fold, by_fold, predict, rows_of
 from serve.importing.routellm import EXPERTS
 from serve.reporting.canvas import GREY, Curve, axes_of, colour_of, legend_by_height, new_figure
+from serve.reporting.tables_in_docs import table
 from serve.results.line_up import FAST_N, FAST_TWO, Entry
 from serve.results.pools import POOLS
-from serve.results.study import Section, Study, Told, table
+from serve.results.study import Section, Study, Told
 
 __all__ = ["learning"]
 

@@ -9,8 +9,9 @@ from typing import Any
 from routers.evaluation import Difference
 from serve.reporting import Scene
 from serve.reporting.plots import cluster_map, cost_curve, heat_map
+from serve.reporting.tables_in_docs import table
 from serve.results.line_up import N_EXPERTS, Entry
-from serve.results.study import Aim, Section, Study, table, with_interval
+from serve.results.study import Aim, Section, Study, with_interval
 
 __all__ = ["POOLS", "Pool", "pools"]
 

@@ -10,8 +10,9 @@ from routers import RoutingData
 from routers.evaluation import Fold, Predictions, by_domain, by_fold, predict
 from serve.importing.routellm import EXPERTS
 from serve.reporting import Scene
+from serve.reporting.tables_in_docs import table
 from serve.results.line_up import FAST_TWO, HELD_OUT, Entry
-from serve.results.study import Aim, Section, Study, beside_rows, curve_row, table
+from serve.results.study import Aim, Section, Study, beside_rows, curve_row
 
 __all__ = ["domains", "noise", "renamed", "transfer"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from serve.reporting import Scene
 from serve.reporting.canvas import png
 from serve.results.line_up import Entry
 
-__all__ = ["FOLDS", "Aim", "Section", "Study", "beside_rows", "curve_row", "judged_part", "table", "with_interval"]
+__all__ = ["FOLDS", "Aim", "Section", "Study", "beside_rows", "curve_row", "judged_part", "with_interval"]
 
 FOLDS = 5
 _LARGE_SET = 5000
@@ -146,12 +146,6 @@ def judged_part(study: Study, scene: Scene, kept: NDArray[np.bool_]) -> Scene:
     }
     found = scene.judgement
     return study.scene(rows_of(scene.exam.data, np.flatnonzero(kept)), predictions, (found.small, found.large))
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, first column to the left."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def with_interval(value: float | None, limits: Any, *, percent: bool = False) -> str:

@@ -10,9 +10,10 @@ from routers import RoutingData
 from routers.evaluation import by_fold
 from serve.reporting import Scene
 from serve.reporting.plots import deferral
+from serve.reporting.tables_in_docs import table
 from serve.results.line_up import HYBRID, TWO_EXPERTS, Entry
 from serve.results.published import HYBRID_DROPS, ROUTELLM, ROUTELLM_TRAINING
-from serve.results.study import Aim, Section, Study, beside_rows, curve_row, judged_part, table
+from serve.results.study import Aim, Section, Study, beside_rows, curve_row, judged_part
 
 __all__ = ["GAPS", "chosen_pairs", "hybrid", "routellm"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import orjson
 
 from routers.errors import ParameterError
+from serve.reporting.tables_in_docs import between, table
 from serve.reporting.writing import write_files
-from serve.results.study import Aim, table
+from serve.results.study import Aim
 from serve.study.measuring import users_said
 from serve.study.plots import pictures
 from serve.study.verdicts import MOST_DROP
 
-__all__ = ["between", "check_page", "section", "write_part"]
+__all__ = ["check_page", "section", "write_part"]
 
 _FOLDER = "load"
 _NONE = "–"
@@ -60,20 +60,6 @@ def check_page(out: Path, parts: Sequence[str]) -> None:
     text = _read(out / "load.md")
     for part in parts:
         between(text, part, "")
-
-
-def between(text: str, part: str, new: str) -> str:
-    """The page with another text between a part's markers.
-
-    Raises:
-        ParameterError: it does not have them once, one after the other.
-    """
-    begin, end = f"<!-- begin: {part} -->", f"<!-- end: {part} -->"
-    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if len(pattern.findall(text)) != 1 or text.count(begin) != 1 or text.count(end) != 1:
-        raise ParameterError(f"load.md must have the lines {begin!r} and {end!r} once, in this order: put them there.")
-    inside = f"{begin}\n{new.strip()}\n{end}" if new.strip() else f"{begin}\n{end}"
-    return pattern.sub(lambda _: inside, text)
 
 
 def section(found: Mapping[str, Any], drawn: Sequence[str] = ()) -> str:

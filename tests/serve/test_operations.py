@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import yaml
 
+from loadtests.watch import Counts, replica_counts
 from tests.conftest import Endpoint
 
 EASY = {"model": "guess", "messages": [{"role": "user", "content": "easy red tall"}]}
@@ -25,14 +26,6 @@ def wait_for(what: Callable[[], bool], timeout_s: float) -> bool:
             return True
         time.sleep(0.5)
     return False
-
-
-def replicas_of(endpoint: Endpoint, application: str) -> int:
-    """Replicas that Serve counts as healthy now."""
-    text = httpx.get(endpoint.metrics_url).text
-    lines = re.findall(r"^ray_serve_deployment_replica_healthy\{(.*)\} 1\.0$", text, re.MULTILINE)
-    names = {re.search(r'replica="([^"]+)"', line)[1] for line in lines if f'application="{application}"' in line}  # type: ignore[index]
-    return len(names)
 
 
 def test_a_policy_changes_without_a_restart(endpoint: Endpoint) -> None:
@@ -71,8 +64,46 @@ def test_an_expert_gets_a_replica_under_load_and_loses_no_request(endpoint: Endp
         )
         return str(answer.choices[0].finish_reason)
 
-    assert replicas_of(endpoint, "sim-scaled") == 1
+    def replicas() -> Counts:
+        return replica_counts(endpoint.dashboard)["sim-scaled/Expert"]
+
+    assert replicas() == (1, 1, 1)
     with ThreadPoolExecutor(16) as pool:
-        answers = [pool.submit(ask, number) for number in range(64)]
-        assert wait_for(lambda: replicas_of(endpoint, "sim-scaled") == 2, 60)
+        answers = [pool.submit(ask, number) for number in range(48)]
+        assert wait_for(lambda: replicas().running == 2, 60)
         assert {answer.result() for answer in answers} == {"stop"}
+    ended = threading.Event()
+
+    def keep_asking() -> list[str]:
+        found = []
+        while not ended.is_set():
+            found.append(ask(0))
+        return found
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(keep_asking) for _ in range(3)]
+        left = wait_for(lambda: replicas() == (1, 1, 1), 60)
+        ended.set()
+        assert left
+        assert {reason for found in asking for reason in found.result()} == {"stop"}
+
+
+def test_an_expert_sleeps_and_wakes_and_loses_no_request(endpoint: Endpoint) -> None:
+    def ask(**headers: str) -> httpx.Response:
+        body = {"model": "asleep", "messages": [{"role": "user", "content": "easy red tall"}]}
+        return httpx.post(f"{endpoint.plans_url}/v1/chat/completions", json=body, headers=headers, timeout=60)
+
+    def replicas() -> Counts:
+        return replica_counts(endpoint.dashboard)["sim-asleep/Expert"]
+
+    assert replicas() == (0, 0, 0)
+    hurried = ask(**{"x-request-timeout-seconds": "1"})
+    assert hurried.json()["choices"][0]["message"]["content"] == "sim-large says easy red tall"
+    assert hurried.headers["x-pointsman-tried"] == "sim-asleep=late, sim-large=answered"
+    woken = ask()
+    assert woken.json()["choices"][0]["message"]["content"] == "sim-asleep says easy red tall"
+    assert woken.headers["x-pointsman-attempts"] == "1"
+    assert wait_for(lambda: replicas().wanted == 0, 40)
+    # Its last replica drains while the next request comes.
+    again = ask()
+    assert (again.status_code, again.headers["x-pointsman-expert"]) == (200, "sim-asleep")

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from routers import ParameterError
-from serve.study.page import between, check_page, section, write_part
+from serve.reporting.tables_in_docs import between
+from serve.study.page import check_page, section, write_part
 from serve.study.verdicts import add_ratios, aims
 from tests.serve.study.conftest import ROOT, setup, step
 

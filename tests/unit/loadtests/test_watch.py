@@ -10,13 +10,17 @@ import orjson
 import pytest
 
 from loadtests import watch
-from loadtests.watch import find_dashboard, watching
+from loadtests.errors import LoadTestError
+from loadtests.watch import Counts, counter_sums, find_dashboard, replica_counts, watching
 
 METRICS = """# HELP ray_serve_replica_processing_queries x
 ray_serve_replica_processing_queries{application="small",deployment="Expert",replica="a"} 3.0
 ray_serve_replica_processing_queries{application="small",deployment="Expert",replica="b"} 2.0
 ray_vllm_num_requests_waiting{model_name="large",engine="0"} 7.0
 ray_simulated_num_requests_waiting{application="sim",deployment="Expert"} 4.0
+ray_pointsman_attempts_total{expert="small",outcome="answered"} 5.0
+ray_pointsman_attempts_total{expert="large",outcome="answered"} 2.0
+ray_pointsman_attempts_total{expert="large",outcome="failed"} 1.0
 ray_other{application="small"} 9.0
 """
 
@@ -31,7 +35,8 @@ def dashboard() -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            expert = {"replicas": [replica("RUNNING"), replica("STARTING"), replica("RUNNING")]}
+            states = ("RUNNING", "STARTING", "RUNNING", "STOPPING")
+            expert = {"target_num_replicas": 3, "replicas": [replica(state) for state in states]}
             details = {
                 "http_options": {"port": 8123},
                 "applications": {"small": {"deployments": {"Expert": expert}}},
@@ -66,6 +71,8 @@ def test_replicas_and_queues_are_noted(dashboard: str, monkeypatch: pytest.Monke
             time.sleep(0.05)
     found = log.as_json(started_s)
     assert set(found["replicas"]["small/Expert"]["values"]) == {2.0}
+    assert set(found["held"]["small/Expert"]["values"]) == {4.0}
+    assert set(found["wanted"]["small/Expert"]["values"]) == {3.0}
     assert {name: points["values"][0] for name, points in found["queues"].items()} == {
         "under_way small": 5.0,
         "waiting large": 7.0,
@@ -73,6 +80,19 @@ def test_replicas_and_queues_are_noted(dashboard: str, monkeypatch: pytest.Monke
     }
     assert found["machine_cpu"]["machine"]["values"]
     assert found["unreachable"] == ""
+
+
+def test_replicas_can_be_asked_for_once(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_EVERY_S", 0.01)
+    assert replica_counts(dashboard) == {"small/Expert": Counts(running=2, held=4, wanted=3)}
+    with pytest.raises(LoadTestError, match="does not answer"):
+        replica_counts("http://127.0.0.1:9")
+
+
+def test_counters_are_summed_by_a_label(dashboard: str) -> None:
+    assert counter_sums(dashboard, "pointsman_attempts", "outcome") == {"answered": 7.0, "failed": 1.0}
+    with pytest.raises(LoadTestError, match="cannot be read"):
+        counter_sums("http://127.0.0.1:9", "pointsman_attempts", "outcome")
 
 
 def test_the_dashboard_is_found_by_the_port_of_its_endpoint(dashboard: str, monkeypatch: pytest.MonkeyPatch) -> None:

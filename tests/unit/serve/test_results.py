@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from routers import RoutingData
 from routers.evaluation import by_fold, rows_of
+from serve.reporting.tables_in_docs import table
 from serve.results import learning as learning_module
 from serve.results.learning import learning
 from serve.results.line_up import FAST_N, FAST_TWO, HELD_OUT, HYBRID, N_EXPERTS, TWO_EXPERTS, Entry
@@ -15,7 +16,7 @@ from serve.results.page import PARTS, write_section
 from serve.results.pools import POOLS, pools
 from serve.results.published import HYBRID_DROPS, ROUTELLM
 from serve.results.shifts import domains, noise, renamed, transfer
-from serve.results.study import Aim, Section, Study, judged_part, table, with_interval
+from serve.results.study import Aim, Section, Study, judged_part, with_interval
 from serve.results.two_experts import chosen_pairs, hybrid, routellm
 
 MIXTRAL = "Mixtral-8x7B-Instruct-v0.1"
