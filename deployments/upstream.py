@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -163,13 +163,11 @@ class Upstream:
         begin_s = deadline_s if silent_until_s is None else min(silent_until_s, deadline_s)
         try:
             with _failures(target):
-                async with asyncio.timeout_at(begin_s) as limit:
-                    answer = await self._send(target, request)
-                    with contextlib.closing(answer):
-                        relayed = _Relayed(target, answer, response, headers, change)
-                        await relayed.begin()
-                        limit.reschedule(deadline_s)
-                        await relayed.finish()
+                async with asyncio.timeout_at(begin_s) as limit, self._answer(target, request) as answer:
+                    relayed = _Relayed(target, answer, response, headers, change)
+                    await relayed.begin()
+                    limit.reschedule(deadline_s)
+                    await relayed.finish()
                     return answer.status
         except NoAnswerError as failure:
             if not response.started:
@@ -190,10 +188,8 @@ class Upstream:
             ApiError: likewise, but no other expert would do better.
         """
         with _failures(target):
-            async with asyncio.timeout_at(until_s):
-                answer = await self._send(target, request)
-                with contextlib.closing(answer):
-                    body = await answer.read()
+            async with asyncio.timeout_at(until_s), self._answer(target, request) as answer:
+                body = await answer.read()
         _raise_for_error(target, answer, body)
         streamed = _is_stream(answer)
         if streamed and body.startswith(_ERROR_EVENT):
@@ -203,10 +199,13 @@ class Upstream:
             body = b"".join(rename_model(line, target.expert) for line in lines)
         return UpstreamAnswer(answer.status, tuple(_response_headers(answer)), body, streamed)
 
-    async def _send(self, target: ExpertTarget, request: UpstreamRequest) -> Answer:
+    @contextlib.asynccontextmanager
+    async def _answer(self, target: ExpertTarget, request: UpstreamRequest) -> AsyncIterator[Answer]:
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_FORWARDED}
         headers |= target.headers
-        return await self._connections.send(request.method, target.base_url, request.path, headers, request.body)
+        sent = self._connections.send(request.method, target.base_url, request.path, headers, request.body)
+        with contextlib.closing(await sent) as answer:
+            yield answer
 
 
 class _Relayed:

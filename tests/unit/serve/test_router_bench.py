@@ -157,6 +157,7 @@ def test_every_router_has_a_row():
     assert by_name["poly-bert"].needs == "needs an encoder checkpoint of your own"
     assert not by_name["poly-mlp"].needs
     assert {case.name for case in rows if case.few} == {
+        "best-route",
         "ensemble",
         "ensemble-n",
         "hybrid-trans, MiniLM fine-tuned",

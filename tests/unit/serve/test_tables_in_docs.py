@@ -24,9 +24,9 @@ def test_a_page_without_the_marks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="cannot be written"):
         replace_part(page, "one", "new")
     page.write_text("nothing")
-    with pytest.raises(ParameterError, match="add these lines"):
+    with pytest.raises(ParameterError, match="must have the lines"):
         replace_part(page, "one", "new")
 
 
 def test_a_table() -> None:
-    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |"
