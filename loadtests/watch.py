@@ -16,12 +16,15 @@ import httpx
 import psutil
 
 from loadtests.errors import LoadTestError
+from loadtests.memory import memory_gib
 
 __all__ = ["Counts", "Moment", "ServerLog", "counter_sums", "find_dashboard", "replica_counts", "watching"]
 
 _DASHBOARD = "dashboard/dashboard.py"
 _EVERY_S = 1.0
 _METRICS_EVERY_S = 5.0
+# To count shared pages takes some milliseconds for each process.
+_MEMORY_EVERY_S = 10.0
 # A dashboard that has just started, or whose machine is busy, takes its time.
 _TIMEOUT_S = 10.0
 _TRIES = 4
@@ -62,6 +65,7 @@ class ServerLog:
         queues: requests by quantity and application, as `quantity application`: `under_way` in replicas, `queued`
             before them, `running` and `waiting` in engines.
         machine_cpu: share of all this machine's processors in use.
+        memory: GiB of each deployment's replicas, and of engines and proxies, on this machine.
         unreachable: why there are no replicas, in words; empty where there are.
     """
 
@@ -70,6 +74,7 @@ class ServerLog:
     wanted: list[Moment] = field(default_factory=list)
     queues: list[Moment] = field(default_factory=list)
     machine_cpu: list[Moment] = field(default_factory=list)
+    memory: list[Moment] = field(default_factory=list)
     unreachable: str = ""
 
     def as_json(self, started_s: float) -> dict[str, Any]:
@@ -81,6 +86,7 @@ class ServerLog:
             "wanted": _series(self.wanted, started_s),
             "queues": _series(self.queues, started_s),
             "machine_cpu": _series(self.machine_cpu, started_s),
+            "memory": _series(self.memory, started_s),
         }
 
 
@@ -202,10 +208,15 @@ def _watch(dashboard: str | None, headers: dict[str, str], log: ServerLog, ended
     psutil.cpu_percent()
     with httpx.Client(timeout=_TIMEOUT_S) as client:
         metrics = None if dashboard is None else _Metrics(client, dashboard, headers)
+        next_memory_s = 0.0
         while not ended.wait(_EVERY_S):
             log.machine_cpu.append(Moment(time.time(), {"machine": psutil.cpu_percent() / 100}))
-            if metrics is not None:
-                _look(metrics, log)
+            if metrics is None:
+                continue
+            _look(metrics, log)
+            if time.monotonic() >= next_memory_s:
+                next_memory_s = time.monotonic() + _MEMORY_EVERY_S
+                log.memory.append(Moment(time.time(), memory_gib()))
 
 
 def _look(metrics: _Metrics, log: ServerLog) -> None:

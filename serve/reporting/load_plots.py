@@ -9,7 +9,7 @@ import numpy as np
 
 from serve.reporting.canvas import GREY, Curve, axes_of, colour_of, legend_by_height, log_users, new_figure
 
-__all__ = ["LOAD_PLOTS", "answer_times", "by_users", "experts", "machine", "queues", "replicas", "throughput"]
+__all__ = ["LOAD_PLOTS", "answer_times", "by_users", "experts", "machine", "memory", "queues", "replicas", "throughput"]
 
 _TIME = "seconds from the start"
 
@@ -115,6 +115,12 @@ def queues(found: Mapping[str, Any]) -> Any | None:
     return _steps(series, "requests") if series else None
 
 
+def memory(found: Mapping[str, Any]) -> Any | None:
+    """Memory of whatever answers; None where it was not seen."""
+    series = found["server"]["memory"]
+    return _steps(series, "GiB") if series else None
+
+
 def machine(found: Mapping[str, Any]) -> Any | None:
     """How busy this machine was."""
     series = found["server"]["machine_cpu"].get("machine")
@@ -137,6 +143,11 @@ LOAD_PLOTS: Mapping[str, tuple[str, str, Callable[[Mapping[str, Any]], Any | Non
         "Queues",
         "By Ray's metrics, some seconds late: under_way in replicas, queued before, running and waiting in engines.",
         queues,
+    ),
+    "memory": (
+        "Memory",
+        "Proportional set size of replicas, engines and proxies here; a model's weights are in the engines'.",
+        memory,
     ),
     "machine": ("This machine", "The load, and all else that runs here.", machine),
 }

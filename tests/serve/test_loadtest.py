@@ -38,6 +38,7 @@ def test_users_on_a_route_and_what_the_report_says_of_them(endpoint: Endpoint, t
     assert found["client"]["processes"] == 2
     assert set(found["server"]["replicas"]["sim-small/Expert"]["values"]) == {1.0}
     assert found["server"]["queues"]
+    assert {"pointsman/Router", "sim-small/Expert", "HAProxy"} <= set(found["server"]["memory"])
     assert "Simulated: sim-" in done.stdout
     assert "Replicas" in (tmp_path / "index.html").read_text()
 

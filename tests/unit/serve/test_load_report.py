@@ -70,4 +70,5 @@ def server_log():
         log.replicas.append(Moment(START_S + second, {"small/Expert": 1.0 + second // 10}))
         log.queues.append(Moment(START_S + second, {"waiting small": float(second), "under_way small": 0.0}))
         log.machine_cpu.append(Moment(START_S + second, {"machine": 0.5}))
+        log.memory.append(Moment(START_S + second, {"pointsman/Router": 0.2}))
     return log
