@@ -117,4 +117,4 @@ def test_markers_that_are_not_there_or_twice_are_named(tmp_path: Path):
 
 
 def test_our_own_page_has_every_marker():
-    check_page(ROOT / "docs", ["real", "simulated", "growth"])
+    check_page(ROOT / "docs", ["real", "simulated"])
