@@ -9,7 +9,7 @@ from loadtests.memory import kind_of
         (["ray::ServeReplica:small:Expert"], "small/Expert"),
         (["ray::ServeReplica:pointsman:Router.reconfigure"], "pointsman/Router"),
         (["VLLM::EngineCore"], "engines"),
-        (["/opt/bin/haproxy", "-W", "-f", "haproxy.cfg"], "HAProxy"),
+        (["/usr/sbin/haproxy", "-W", "-f", "haproxy.cfg"], "HAProxy"),
         (["ray::ServeController.listen_for_change"], "Serve's controller"),
         (["python", "-m", "haproxy"], None),
         ([], None),
