@@ -23,7 +23,7 @@ def test_a_report_has_everything_that_was_seen(tmp_path):
     assert len(checker.ids) == len(set(checker.ids))
     assert orjson.loads((page.parent / "report.json").read_bytes()) == found
     names = {path.stem for path in page.parent.glob("*.png")}
-    assert names == {"throughput", "times", "users", "experts", "replicas", "queues", "machine"}
+    assert names == {"throughput", "times", "users", "experts", "replicas", "queues", "machine", "memory"}
     assert all(path.read_bytes().startswith(PNG) for path in page.parent.glob("*.png"))
     assert "<strong>Simulated:</strong> small" in text
     assert "The client was a limit:" in text
