@@ -9,6 +9,7 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
+from deployments.experts.naps import NAPS_ENV
 from deployments.experts.simulated import Script, SimulatedExpert
 from deployments.internal_token import TOKEN_HEADER, cluster_token
 from deployments.router import Limits, Router, RouterSettings
@@ -141,6 +142,7 @@ def llm_config_arguments(args: VLLMSettings) -> dict[str, Any]:
         defaults["callback_config"] = {"callback_class": "deployments.experts.local_checkpoint.LocalCheckpoint"}
     if args.device == "cpu":
         env_vars |= {"VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_CACHE_GIB), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        env_vars[NAPS_ENV] = "1"
         engine = {"enforce_eager": True, "dtype": "bfloat16", **engine}
         deployment.setdefault("ray_actor_options", {}).setdefault("num_cpus", 0)
         defaults["placement_group_config"] = {"bundles": [{"CPU": 0.01}]}

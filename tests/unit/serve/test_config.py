@@ -35,6 +35,12 @@ def test_what_the_user_gives_wins_over_the_defaults() -> None:
     assert "HF_HUB_OFFLINE" not in arguments["runtime_env"]["env_vars"]
 
 
+@pytest.mark.parametrize(("device", "naps"), [("cpu", "1"), ("gpu", None)])
+def test_only_engines_on_processors_nap(device: str, naps: str | None) -> None:
+    arguments = llm_config_arguments(VLLMSettings.model_validate({"model": "org/model", "device": device}))
+    assert arguments["runtime_env"]["env_vars"].get("POINTSMAN_ENGINE_NAPS") == naps
+
+
 def test_a_simulated_expert_takes_no_time_unless_told():
     timing, capacity = SimulatedSettings().engine()
     assert timing.duration_s(decoding=9, prompt_tokens=900, context_tokens=9000, begun=9) == 0
