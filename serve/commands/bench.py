@@ -121,7 +121,8 @@ def _endpoint(config: Path, expert: str, plan: Plan, *, direct: bool, bare: bool
 def _routers(data: Path | None, only: str | None, *, quick: bool) -> dict[str, Any]:
     """What training and asking routers costs; everything measured, for programs."""
     from routers import list_routers
-    from serve.router_bench import QUICK, Scale, as_json, cases, material, measure, table
+    from serve.router_bench import QUICK, Scale, as_json, material, measure, table
+    from serve.router_cases import cases
 
     scale = QUICK if quick else Scale()
     infos = _named(only, list_routers())

