@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
+
+import psutil
 
 from routers.errors import ParameterError
 
@@ -18,6 +19,8 @@ __all__ = ["RAY", "TABLE_WIDTH", "terminable", "user_counts", "warn_of_strays"]
 
 RAY = "ray.serve.llm"
 TABLE_WIDTH = 160
+_WATCHED_S = 1.0
+_BUSY_PERCENT = 25.0
 
 
 def user_counts(users: str, option: str = "--users") -> list[int]:
@@ -53,10 +56,11 @@ def warn_of_strays(console: Console) -> None:
     """Name the engines and Ray workers that run already, and other work, as they would disturb a measurement."""
     from loadtests.stacks import stray_engines
 
-    wanting, processors = os.getloadavg()[0], os.cpu_count() or 1
-    if wanting > processors / 2:
+    # The load average would still tell of the measurement before this one.
+    used = psutil.cpu_percent(interval=_WATCHED_S)
+    if used > _BUSY_PERCENT:
         console.print(
-            f"[yellow]Other work is under way (load average {wanting:.1f} on {processors} processors): "
+            f"[yellow]Other work is under way ({used:.0f} % of the processors in use): "
             "figures will be too low, and ratios uncertain.[/]",
             highlight=False,
         )

@@ -57,10 +57,9 @@ def test_wrong_arguments_end_with_one_sentence(arguments, said):
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize(("load", "warned"), [(0.2, False), (9.7, True)])
-def test_other_work_is_warned_of(monkeypatch, load, warned):
-    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+@pytest.mark.parametrize(("used", "warned"), [(7.5, False), (97.0, True)])
+def test_other_work_is_warned_of(monkeypatch, used, warned):
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: used)
     console = Console(width=200, record=True, file=io.StringIO())
     warn_of_strays(console)
-    assert ("load average 9.7 on 2 processors" in console.export_text()) is warned
+    assert ("97 % of the processors in use" in console.export_text()) is warned
