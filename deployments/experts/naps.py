@@ -7,15 +7,18 @@ cores, two processes per engine take the time of the model, of other engines and
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+from importlib import import_module
 from typing import Any
 
 __all__ = ["NAPS_ENV", "nap_s", "register"]
 
 NAPS_ENV = "POINTSMAN_ENGINE_NAPS"
 """Set to 1 in an engine's environment to make it nap; anything else leaves vLLM as it is."""
-# A nap is short beside the wait it belongs to, so that a step of the model takes at most that much longer.
+_log = logging.getLogger(__name__)
+# A nap is short beside the wait it belongs to, so that a step of the model takes little longer.
 _SHARE_OF_WAIT = 1 / 16
 _SHORTEST_S = 0.0001
 _LONGEST_S = 0.002
@@ -29,14 +32,16 @@ def nap_s(waited_s: float) -> float:
 def register() -> None:
     """Make this process nap, if its environment asks for it. vLLM calls it in every process of an engine.
 
-    Raises:
-        ImportError, AttributeError: where vLLM has moved what is changed here.
+    Where vLLM has moved what is changed here, a warning says so and the engine waits as vLLM has it.
     """
     if os.environ.get(NAPS_ENV) != "1":
         return
-    from vllm.distributed.device_communicators.shm_broadcast import SpinCondition
-
-    spin_or_park = SpinCondition.wait
+    try:
+        condition = import_module("vllm.distributed.device_communicators.shm_broadcast").SpinCondition
+        spin_or_park = condition.wait
+    except (ImportError, AttributeError) as error:
+        _log.warning("This vLLM waits otherwise than known here, so its engine will not nap (%s).", error)
+        return
 
     def wait(self: Any, timeout_ms: int | None = None) -> None:
         waited_s = time.monotonic() - self.last_read
@@ -45,4 +50,4 @@ def register() -> None:
         else:
             spin_or_park(self, timeout_ms)
 
-    SpinCondition.wait = wait
+    condition.wait = wait

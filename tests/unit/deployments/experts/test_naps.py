@@ -60,3 +60,11 @@ def test_who_waited_long_is_woken_by_the_message(monkeypatch):
     parked.last_read = time.monotonic()
     parked.wait(timeout_ms=7)
     assert waits == [7]
+
+
+def test_another_vllm_waits_as_it_does_and_says_so(monkeypatch, caplog):
+    monkeypatch.setenv(NAPS_ENV, "1")
+    monkeypatch.delattr(SpinCondition, "wait")
+    register()
+    assert not hasattr(SpinCondition, "wait")
+    assert "will not nap" in caplog.text
