@@ -218,7 +218,8 @@ def test_a_client_that_leaves_a_stream_stops_the_last_expert_of_a_cascade(endpoi
     assert wait_for(lambda: running(endpoint, "sim-slow") == 0)
     body = {"model": "escalate-slow", "messages": EASY, "stream": True}
     with httpx.stream("POST", f"{endpoint.plans_url}/v1/chat/completions", json=body, timeout=60) as response:
-        next(response.iter_bytes())
+        parts = response.iter_bytes()  # kept: httpx leaves once its iterator is gone
+        next(parts)
         assert running(endpoint, "sim-slow") == 1
     assert wait_for(lambda: running(endpoint, "sim-slow") == 0, 10)
 
