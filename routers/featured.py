@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
@@ -77,7 +76,7 @@ class FeatureRouter(Router):
         prediction = self._predict_rows(rows)
         if prediction.novelty is not None:
             return prediction
-        return replace(prediction, novelty=self.novelty_.score(rows, prompts))
+        return prediction.having(novelty=self.novelty_.score(rows, prompts))
 
     def _unfitted_features(self) -> Features:
         return make_features(self.features, side=self.side or (), seed=self.seed, dense=self.dense_features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 
 from routers.features.hashing import HashArray, changes, sizes, term_hashes
 from routers.features.key_table import KeyTable
-from routers.features.rows import IntArray, SparseRows
+from routers.features.rows import IntArray, SparseRow, SparseRows
 from routers.features.terms import Tfidf
 
 __all__ = ["HashedTerms"]
+
+_LEAST = 1e-12
+"""Length below which a block is taken for one without a known term."""
 
 
 class HashedTerms:
@@ -59,3 +63,19 @@ class HashedTerms:
         lengths = np.sqrt(np.bincount(block, weights * weights, minlength=len(block_sizes)))
         weights /= lengths.astype(np.float32).take(block)
         return SparseRows(starts, columns, weights, width)
+
+    def row(self, hashes: HashArray) -> SparseRow:
+        """The same of one text, by the hashes of its terms, (n,), without what it takes to keep texts apart."""
+        _, known = self._table.find(hashes)
+        known.sort()
+        first = np.flatnonzero(changes(known))
+        columns: IntArray = known.take(first).astype(np.int64)
+        weights = np.log(sizes(first, len(known)).astype(np.float32))
+        weights += 1
+        weights *= self._idf.take(columns)
+        start = 0
+        for end in [*columns.searchsorted(self._first_columns[1:]).tolist(), len(columns)]:
+            block = weights[start:end]
+            block /= max(math.sqrt(float(block @ block)), _LEAST)
+            start = end
+        return columns, weights

@@ -199,7 +199,7 @@ def _code_points(texts: Sequence[str]) -> tuple[NDArray[np.uint32], IntArray]:
     """Code points of texts, one more after each, and the places of these."""
     joined = "".join([f"{text}\n" for text in texts])
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    return codes, np.cumsum([len(text) + 1 for text in texts], dtype=np.int64) - 1
+    return codes, np.array([len(text) + 1 for text in texts], dtype=np.int64).cumsum() - 1
 
 
 def changes(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -68,10 +68,12 @@ class SparseRows:
 
     def __matmul__(self, weights: FloatArray) -> FloatArray:
         """Product with (n_columns, k): (n, k)."""
+        # Columns are never out of range, and clipping spares numpy a copy that it checks them in.
+        if len(self) == 1:
+            return self.values[None] @ weights.take(self.columns, axis=0, mode="clip")
         out = np.empty((len(self), weights.shape[1]), dtype=np.float32)
         starts = self.starts.tolist()
         for row, (start, end) in enumerate(pairwise(starts)):
-            # Columns are never out of range, and clipping spares numpy a copy that it checks them in.
             there = weights.take(self.columns[start:end], axis=0, mode="clip")
             np.dot(self.values[start:end], there, out=out[row])
         return out

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Self
+from math import log, sqrt
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,22 +69,25 @@ class Tfidf:
         """Take learned terms and their idf, both (n_terms,)."""
         self.terms = list(terms)
         self.idf = idf
+        self._idf: list[float] = idf.tolist()
         self._column: dict[Term, int] = {
             tuple(term.split(" ")) if " " in term else term: column for column, term in enumerate(self.terms)
         }
 
     def row(self, text: Any) -> SparseRow:
         """Weights of one text, of unit length, or empty when no term is known."""
+        columns, weights = self.weights(text)
+        return np.array(columns, dtype=np.int64), np.array(weights, dtype=np.float32)
+
+    def weights(self, text: Any) -> tuple[list[int], list[float]]:
+        """The columns of a text's terms and their weights, as lists, which take less time than arrays of so few."""
         counts: Counter[int | None] = Counter(map(self._column.get, self.analyse(text)))
         counts.pop(None, None)
-        columns = np.fromiter(counts, dtype=np.int64, count=len(counts))
-        weights = np.fromiter(counts.values(), dtype=np.float32, count=len(counts))
-        if self.sublinear:
-            weights = 1 + np.log(weights)
-        weights *= self.idf[columns]
-        if len(weights):
-            weights /= np.sqrt(weights @ weights)
-        return columns, weights
+        columns = cast("list[int]", list(counts))
+        times = [1.0 + log(n) for n in counts.values()] if self.sublinear else counts.values()
+        weights = [n * self._idf[column] for n, column in zip(times, columns, strict=True)]
+        length = sqrt(sum([weight * weight for weight in weights]))
+        return columns, [weight / length for weight in weights]
 
     def rows(self, texts: Sequence[Any]) -> SparseRows:
         """Weights of texts, (n_texts, n_terms)."""

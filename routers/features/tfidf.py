@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
+from math import log1p
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from routers.errors import DataError, NotFittedError
 from routers.features.base import Features, Tensors, clip_text
 from routers.features.hashed_terms import HashedTerms
 from routers.features.hashing import SHAPE, Runs, word_hashes
-from routers.features.rows import FloatArray, SparseRow, SparseRows, side_by_side, stacked
+from routers.features.rows import FloatArray, IntArray, SparseRows, side_by_side, stacked
 from routers.features.tensors import checked_tensor
 from routers.features.terms import Term, Tfidf, encode_terms, restore_terms
 
@@ -27,11 +28,16 @@ _ASCII_WORD = re.compile(r"[a-z]+|[0-9]+")
 _RUN = re.compile(r"a+|[^0Aa\s]|A+|0+")
 _LONGEST_RUN = 16
 _CLIP = 4.0
-_FEW_CHARS = 400
-_CHARS_A_TEXT = 100
-"""Below this sum of characters, and so many more a text, it takes less time to find terms by name than by hash."""
+_FEW_CHARS = 300
+"""In a text of fewer characters it takes less time to find terms by name than by hash."""
+_ROUNDING = 1e-6
+"""Spread up to which a count is taken for one that is always the same."""
 _MANY_CHARS = 1 << 16
 """Texts of so many characters are enough at a time."""
+
+
+_Found = tuple[IntArray, FloatArray, Sequence[float]]
+"""Columns of a text's terms, their weights, and its counts but for its length."""
 
 
 class TfidfFeatures(Features):
@@ -96,10 +102,9 @@ class TfidfFeatures(Features):
         self._words.fit(clipped)
         runs = [_runs(text) for text in clipped]
         self._shapes.fit(runs)
-        counts = np.stack([_counts(text, found) for text, found in zip(texts, runs, strict=True)])
+        counts = np.log1p([[len(text), *_counts(found)] for text, found in zip(texts, runs, strict=True)])
         spread = counts.std(axis=0)
-        self._scale = np.stack([counts.mean(axis=0), np.where(spread > 0, spread, 1.0)]).astype(np.float32)
-        self._hashed = HashedTerms([(self._words, 0), (self._shapes, SHAPE)])
+        self._learned(np.stack([counts.mean(axis=0), np.where(spread > _ROUNDING, spread, 1.0)]).astype(np.float32))
         return self
 
     def transform(self, texts: Sequence[str]) -> SparseRows:
@@ -111,29 +116,49 @@ class TfidfFeatures(Features):
         if not hasattr(self, "_scale"):
             raise NotFittedError("These TfidfFeatures know no words yet: call fit first.")
         clipped = [clip_text(text, self.max_chars) for text in texts]
-        if sum(map(len, clipped)) + _CHARS_A_TEXT * len(clipped) < _FEW_CHARS:
-            return SparseRows.of([self._row(*both) for both in zip(texts, clipped, strict=True)], self.n_features_)
-        return stacked([self._rows(texts[start:end], clipped[start:end]) for start, end in _parts(clipped)])
+        if len(texts) == 1:
+            return self._row(texts[0], clipped[0])
+        parts = list(_parts(clipped)) or [(0, 0)]
+        return stacked([self._rows(texts[start:end], clipped[start:end]) for start, end in parts])
 
-    def _row(self, text: str, clipped: str) -> SparseRow:
-        """Features of a text by the names of its terms, which is how they are learned, and fast where they are few."""
+    def _row(self, text: str, clipped: str) -> SparseRows:
+        """Features of one text, as decisions need them."""
+        if len(clipped) < _FEW_CHARS:
+            columns, weights, counts = self._by_name(clipped)
+        else:
+            columns, weights, counts = self._by_hash(clipped)
+        scaled = [
+            min(max((log1p(count) - mean) / spread, -_CLIP), _CLIP) / _CLIP
+            for count, mean, spread in zip((len(text), *counts), *self._scale_of_one, strict=True)
+        ]
+        n_columns = self.n_features_
+        columns = np.concatenate([columns, np.arange(n_columns - len(scaled), n_columns)])
+        values = np.concatenate([weights, scaled], dtype=np.float32)
+        return SparseRows(np.array([0, len(columns)]), columns, values, n_columns)
+
+    def _by_name(self, clipped: str) -> _Found:
+        """Terms by their names, which is how they are learned, and fast where they are few."""
         runs = _runs(clipped)
-        words, word_weights = self._words.row(clipped)
-        shapes, shape_weights = self._shapes.row(runs)
-        n_words, n_terms = len(self._words.terms), len(self._words.terms) + len(self._shapes.terms)
-        counts = self._scaled(_counts(text, runs))
-        columns = np.concatenate([words, shapes + n_words, np.arange(n_terms, n_terms + len(counts))])
-        return columns, np.concatenate([word_weights, shape_weights, counts], dtype=np.float32)
+        words, word_weights = self._words.weights(clipped)
+        shapes, shape_weights = self._shapes.weights(runs)
+        n_words = len(self._words.terms)
+        columns = np.array([*words, *[n_words + shape for shape in shapes]], dtype=np.int64)
+        return columns, np.array([*word_weights, *shape_weights], dtype=np.float32), _counts(runs)
+
+    def _by_hash(self, clipped: str) -> _Found:
+        """Terms by their hashes, which are found in a few steps of numpy however many they are."""
+        runs = Runs.of([clipped])
+        hashes = np.concatenate([word_hashes([clipped])[0], runs.hashes()[0]])
+        return *self._hashed.row(hashes), runs.counts()[0].tolist()
 
     def _rows(self, texts: Sequence[str], clipped: Sequence[str]) -> SparseRows:
-        """The same of several texts, or of a long one, by the hashes of their terms."""
+        """Features of several texts at once, by the hashes of their terms."""
         runs = Runs.of(clipped)
         counts = np.empty((len(texts), len(self.count_names)), dtype=np.float32)
         counts[:, 0], counts[:, 1:] = [len(text) for text in texts], runs.counts()
-        counts = self._scaled(np.log1p(counts))
         (words, word_places), (shapes, shape_places) = word_hashes(clipped), runs.hashes()
         hashes, places = np.concatenate([words, shapes]), np.concatenate([word_places, shape_places])
-        return side_by_side(self._hashed.rows(hashes, places, len(texts)), counts)
+        return side_by_side(self._hashed.rows(hashes, places, len(texts)), self._scaled(np.log1p(counts)))
 
     def _scaled(self, counts: FloatArray) -> FloatArray:
         scaled = (counts - self._scale[0]) / self._scale[1]
@@ -159,9 +184,14 @@ class TfidfFeatures(Features):
         self._make_blocks()
         restore_terms(self._words, tensors, "words", "words_idf")
         restore_terms(self._shapes, tensors, "shapes", "shapes_idf")
-        self._scale = checked_tensor(tensors, "scale", np.float32, (2, len(self.count_names)))
-        self._hashed = HashedTerms([(self._words, 0), (self._shapes, SHAPE)])
+        self._learned(checked_tensor(tensors, "scale", np.float32, (2, len(self.count_names))))
         return self
+
+    def _learned(self, scale: FloatArray) -> None:
+        """Take the mean and the spread of the counts' logarithms, (2, n_counts), and make the terms ready."""
+        self._scale = scale
+        self._scale_of_one: list[list[float]] = scale.tolist()
+        self._hashed = HashedTerms([(self._words, 0), (self._shapes, SHAPE)])
 
     def _make_blocks(self) -> None:
         limits: dict[str, Any] = {
@@ -223,22 +253,17 @@ def _runs(text: str) -> list[str]:
     return _RUN.findall(text.translate(_FOLD))
 
 
-def _counts(text: str, runs: list[str]) -> FloatArray:
-    """Logarithms of 1 + each of `TfidfFeatures.count_names`; all but the first from the part that is read."""
-    times = Counter(runs)
-    numbers, capitals, small = (
-        {len(run): n for run, n in times.items() if run[0] == folded} for folded in ("0", "A", "a")
-    )
-    n_numbers, n_capitals, n_small = sum(numbers.values()), sum(capitals.values()), sum(small.values())
-    counts = [
-        len(text),
-        n_capitals + n_small,
-        n_numbers,
-        sum(length * n for length, n in numbers.items()),
-        max(numbers, default=0),
-        sum(length * n for length, n in capitals.items()),
-        max(capitals, default=0),
-        max(small, default=0),
-        len(runs) - n_numbers - n_capitals - n_small,
-    ]
-    return np.log1p(np.array(counts, dtype=np.float32))
+def _counts(runs: list[str]) -> list[int]:
+    """`TfidfFeatures.count_names` but the first."""
+    words = numbers = digits = longest_number = capitals = longest_capitals = longest_word = others = 0
+    for run, n in Counter(runs).items():
+        kind, length = run[0], len(run)
+        if kind == "0":
+            numbers, digits, longest_number = numbers + n, digits + n * length, max(longest_number, length)
+        elif kind == "A":
+            words, capitals, longest_capitals = words + n, capitals + n * length, max(longest_capitals, length)
+        elif kind == "a":
+            words, longest_word = words + n, max(longest_word, length)
+        else:
+            others += n
+    return [words, numbers, digits, longest_number, capitals, longest_capitals, longest_word, others]

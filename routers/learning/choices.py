@@ -23,6 +23,9 @@ def best_two(value: FloatArray, cost: FloatArray) -> tuple[IntArray, IntArray]:
         value: (n, n_experts).
         cost: (n_experts,). With one expert the runner-up is that expert too.
     """
+    if len(value) == 1:
+        first_of_one, second_of_one = _best_two_of_one(value[0].tolist(), cost.tolist())
+        return np.array([first_of_one]), np.array([second_of_one])
     rows = np.arange(len(value))
     by_cost = np.argsort(cost, kind="stable")
     ranked = value[:, by_cost]
@@ -32,6 +35,17 @@ def best_two(value: FloatArray, cost: FloatArray) -> tuple[IntArray, IntArray]:
     ranked[rows, first] = -np.inf
     second = (ranked >= ranked.max(axis=1, keepdims=True) - _TIE).argmax(axis=1)
     return by_cost[first], by_cost[second]
+
+
+def _best_two_of_one(value: list[float], cost: list[float]) -> tuple[int, int]:
+    """The same of one prompt, whose few numbers lists hold in less time than arrays."""
+    best = max(value) - _TIE
+    first = min([i for i, worth in enumerate(value) if worth >= best], key=cost.__getitem__)
+    if len(value) == 1:
+        return first, first
+    value[first] = -math.inf
+    best = max(value) - _TIE
+    return first, min([i for i, worth in enumerate(value) if worth >= best], key=cost.__getitem__)
 
 
 def certainty(lead: FloatArray, variance: FloatArray) -> NDArray[np.float32]:

@@ -172,7 +172,7 @@ class HybridRouter(FeatureRouter, TwoModelRouter):
         if self.encoder is None:
             return super()._predict(prompts)
         novelty = self.novelty_.score(self.features_.transform(prompts), prompts)
-        return replace(_read_out(self.reader_.predict(prompts)), novelty=novelty)
+        return _read_out(self.reader_.predict(prompts)).having(novelty=novelty)
 
     async def _predict_async(self, prompts: Sequence[str]) -> Prediction:
         if self.encoder is None:

@@ -128,7 +128,8 @@ class PolyKnnRouter(FeatureRouter):
         lead, share = (weight * ahead).sum(axis=1), (weight * weight).sum(axis=1)
         variance = (np.maximum((weight * ahead**2).sum(axis=1) - lead**2, 0.0) + share) * share
         confidence = certainty(lead, variance) if len(self.experts_) > 1 else np.ones(len(found), dtype=np.float32)
-        return Prediction(quality=np.clip(quality, 0.0, 1.0), choice=first, confidence=confidence)
+        quality = np.minimum(np.maximum(quality, 0.0, out=quality), 1.0, out=quality)
+        return Prediction(quality=quality, choice=first, confidence=confidence)
 
     def _neighbours(self, similarity: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
         """Places of the neighbours and their weights, which sum to 1."""
@@ -188,6 +189,8 @@ class PolyKnnRouter(FeatureRouter):
 
 def _side_by_side(found: list[tuple[NDArray[np.int64], FloatArray]]) -> tuple[NDArray[np.int64], FloatArray]:
     """Places and weights of all prompts' neighbours, (n, most neighbours) each; of who has fewer, the rest weighs 0."""
+    if len(found) == 1:
+        return found[0][0][None], found[0][1][None]
     most = max((len(around) for around, _ in found), default=0)
     places, weights = np.zeros((len(found), most), dtype=np.int64), np.zeros((len(found), most), dtype=np.float32)
     for row, (around, weight) in enumerate(found):

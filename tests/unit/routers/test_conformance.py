@@ -226,7 +226,11 @@ def test_saved_and_loaded_it_predicts_the_same(trained: Router, held_out: Routin
     assert loaded.get_params() == trained.get_params()
     assert (loaded.experts_, loaded.fallback_) == (trained.experts_, trained.fallback_)
     check_equal(loaded.predict(held_out.texts), trained.predict(held_out.texts))
-    assert decide(loaded, "What is 1 + 2 ?") == decide(trained, "What is 1 + 2 ?")
+    one, other = (decide(router, "What is 1 + 2 ?") for router in (loaded, trained))
+    # How weights lie in memory may change how a processor rounds its product with a single prompt.
+    assert (one.expert, one.candidates, one.threshold) == (other.expert, other.candidates, other.threshold)
+    assert one.score == pytest.approx(other.score, abs=1e-6)
+    assert one.qualities == pytest.approx(other.qualities, abs=1e-6)
     assert loaded.summary_ == trained.summary_
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from routers import ArtifactError
+from routers.features import SparseRows
 from routers.features.hashed_terms import HashedTerms
 from routers.features.hashing import term_hashes
 from routers.features.terms import Tfidf
@@ -19,9 +20,12 @@ def test_weights_are_those_of_each_block_side_by_side() -> None:
     place = np.repeat(np.arange(len(asked)), [len(text.split()) for text in asked])
     words = [word for text in asked for word in text.split()]
     hashes = np.concatenate([term_hashes(words, added) for _, added in blocks])
-    found = HashedTerms(blocks).rows(hashes, np.tile(place, 2), len(asked)).matrix().toarray()
+    terms = HashedTerms(blocks)
+    found = terms.rows(hashes, np.tile(place, 2), len(asked)).matrix().toarray()
     expected = np.hstack([tfidf.rows(asked).matrix().toarray() for tfidf, _ in blocks])
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    one_by_one = SparseRows.of([terms.row(hashes[np.tile(place, 2) == text]) for text in range(len(asked))], 7)
+    np.testing.assert_allclose(one_by_one.matrix().toarray(), expected, atol=1e-6)
 
 
 def test_nothing_known_gives_rows_of_zeros() -> None:

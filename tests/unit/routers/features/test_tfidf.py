@@ -7,7 +7,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
 from routers import ArtifactError, ClusterFeatures, DataError, NotFittedError, TfidfFeatures
-from routers.features import SparseRows, as_matrix, checked_tensor, clip_text, tfidf
+from routers.features import as_matrix, checked_tensor, clip_text, tfidf
 
 TEXTS = [f"What is {a} + {b}?" for a, b in [(1, 2), (30, 4), (555, 66)]] + [
     "Sort the letters QWE please",
@@ -77,20 +77,36 @@ def test_counts_are_standardised_logarithms() -> None:
     assert np.abs(features.transform(["9" * 2000]).matrix().toarray()).max() <= 1.0
 
 
+@pytest.mark.parametrize("n_texts", [3, 6, 7])
+def test_a_count_that_never_changes_says_nothing(n_texts: int) -> None:
+    features = TfidfFeatures().fit(["sort 00"] * n_texts)
+    for texts in (["sort 00"], ["sort 00"] * 2):
+        counts = features.transform(texts).last_columns(len(features.count_names))
+        np.testing.assert_allclose(counts, 0, atol=1e-6)
+
+
 def test_other_scripts_fold_too() -> None:
     features = TfidfFeatures(min_documents=1).fit(["１２ ΑΒΓ где", "x"])
     assert {"00", "AAA", "aaa", "#", "где"} <= set(found(features, "１２ ΑΒΓ где"))
 
 
+def one_by_one(features: TfidfFeatures, texts: list[str]) -> np.ndarray:
+    """Features of each text by itself, the way decisions find them."""
+    return np.concatenate([features.transform([text]).matrix().toarray() for text in texts])
+
+
 def by_name(features: TfidfFeatures, texts: list[str]) -> np.ndarray:
-    """Features by the names of terms, the way they are learned."""
-    rows = [features._row(text, clip_text(text, features.max_chars)) for text in texts]
-    return SparseRows.of(rows, features.n_features_).matrix().toarray()
+    """The same by the names of terms, the way they are learned."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tfidf, "_FEW_CHARS", 1 << 30)
+        return one_by_one(features, texts)
 
 
 def by_hash(features: TfidfFeatures, texts: list[str]) -> np.ndarray:
-    """Features by the hashes of terms, the way many are found."""
-    return features._rows(texts, [clip_text(text, features.max_chars) for text in texts]).matrix().toarray()
+    """The same by the hashes of terms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tfidf, "_FEW_CHARS", 0)
+        return one_by_one(features, texts)
 
 
 PIECES = [
@@ -125,7 +141,9 @@ PIECES = [
 )
 def test_terms_are_the_same_by_hash_and_by_name(texts: list[str], n_learned: int) -> None:
     features = TfidfFeatures(min_documents=1, max_chars=40).fit(texts[:n_learned])
-    np.testing.assert_allclose(by_hash(features, texts), by_name(features, texts), atol=1e-6)
+    expected = by_name(features, texts)
+    np.testing.assert_allclose(by_hash(features, texts), expected, atol=1e-6)
+    np.testing.assert_allclose(features.transform(texts).matrix().toarray(), expected, atol=1e-6)
 
 
 def test_long_and_many_texts_are_the_same_as_short_ones_by_themselves() -> None:
@@ -133,15 +151,13 @@ def test_long_and_many_texts_are_the_same_as_short_ones_by_themselves() -> None:
     features = TfidfFeatures(100).fit(texts)
     expected = by_name(features, texts)
     np.testing.assert_allclose(features.transform(texts).matrix().toarray(), expected, atol=1e-6)
-    single = np.concatenate([features.transform([text]).matrix().toarray() for text in texts])
-    np.testing.assert_allclose(single, expected, atol=1e-6)
+    np.testing.assert_allclose(one_by_one(features, texts), expected, atol=1e-6)
     assert features.transform([]).shape == (0, features.n_features_)
 
 
 def test_texts_are_parted_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     features = TfidfFeatures(min_documents=1).fit(TEXTS)
     expected = by_name(features, TEXTS)
-    monkeypatch.setattr(tfidf, "_FEW_CHARS", 0)
     monkeypatch.setattr(tfidf, "_MANY_CHARS", 40)
     assert list(tfidf._parts(TEXTS)) == [(0, 3), (3, 5), (5, 7)]
     np.testing.assert_allclose(features.transform(TEXTS).matrix().toarray(), expected, atol=1e-6)
