@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import orjson
 
 from demo.routes import answered_by
 from deployments.experts.simulation.pool import Call
 from routers import DataError, RoutingData
 from routers.text import estimated_tokens
-from serve.study.setups import LARGE, SMALL, Setup
+from serve.study.setups import LARGE, MOST_DROP, SMALL, Setup
 
-__all__ = ["Lengths", "Spoken", "read_lengths", "read_spoken"]
+__all__ = ["FORESIGHT", "Lengths", "Spoken", "read_lengths", "read_spoken"]
+
+FORESIGHT = "foresight"
+"""Among the routes of `Spoken.chosen`, the one that knew both answers beforehand (`_foreseen`)."""
 
 _RESPONSES = {
     SMALL: "responses_Meta-Llama-3.1-8B-Instruct.jsonl",
@@ -79,7 +83,7 @@ class Spoken:
     Attributes:
         prompts: the questions.
         texts: by expert and question, its first answer.
-        chosen: by route and question, who answered.
+        chosen: by route and question, who answered; `FORESIGHT` is no route that anybody has.
     """
 
     prompts: Sequence[str]
@@ -134,7 +138,25 @@ def read_spoken(folder: Path) -> Spoken:
             texts.setdefault(str(expert), dict(zip(rows["prompt"], rows["response"], strict=True)))
         for asked, answered in answered_by(data).items():
             chosen.setdefault(asked, dict(zip(data.texts, answered, strict=True)))
+        if FORESIGHT not in chosen and {SMALL, LARGE} <= set(data.experts):
+            chosen[FORESIGHT] = _foreseen(data)
     prompts = sorted(set.intersection(*known))
     if not prompts:
         raise DataError(f"The files of {folder} have no question in common: label the same ones with all routes.")
     return Spoken(prompts, texts, chosen)
+
+
+def _foreseen(data: RoutingData) -> dict[str, str]:
+    """Who of the small and the large expert answers each question, if as few as can be go to the large one.
+
+    That takes knowing what both would say: those questions go to the small one whose answers lose least, until all of
+    them together lose `MOST_DROP` of the large one's quality. No router between the two keeps more off the large one.
+    """
+    quality = data.select((SMALL, LARGE)).quality()
+    lost = quality[:, 1] - quality[:, 0]
+    order = np.argsort(lost, kind="stable")
+    kept = lost[order].cumsum() <= MOST_DROP * quality[:, 1].sum()
+    # What the first ones win makes up for some that lose, so the last place within the limit counts.
+    n_small = int(np.flatnonzero(kept)[-1]) + 1 if kept.any() else 0
+    to_small = set(order[:n_small].tolist())
+    return {text: SMALL if place in to_small else LARGE for place, text in enumerate(data.texts)}

@@ -13,10 +13,10 @@ from deployments.experts.simulation.pool import Served, serve_users
 from deployments.experts.simulation.profiles import GPUS, MODELS, profile
 from deployments.experts.simulation.timing import Capacity, Timing
 from routers import ParameterError
-from serve.study.answers import Lengths, Spoken
+from serve.study.answers import FORESIGHT, Lengths, Spoken
 from serve.study.setups import LARGE, SMALL, Engine, Setup, Source
 
-__all__ = ["N_GPUS", "Planner", "Split", "simulated_app", "simulated_setups", "splits"]
+__all__ = ["N_GPUS", "Foresight", "Planner", "Split", "foresight", "simulated_app", "simulated_setups", "splits"]
 
 N_GPUS = 8
 _GPU = "h100"
@@ -76,6 +76,31 @@ class Planner:
         rates = [self.requests_per_s(one, _PLANNED_USERS) for one in tried]
         ranked = sorted(zip(rates, found, strict=True), key=lambda pair: -pair[0])
         return [Split(engines, rate) for rate, engines in ranked]
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """What a router that knew both answers beforehand would make of all GPUs (`FORESIGHT`).
+
+    Attributes:
+        large: share of the questions that the large expert would answer.
+        split: the best way to share out the GPUs.
+        ratio: what it serves over what all-large does, both as planned.
+    """
+
+    large: float
+    split: Split
+    ratio: float
+
+
+def foresight(planner: Planner, setups: Sequence[Setup]) -> Foresight | None:
+    """The most that any router between the small and the large expert could reach; None without all-large."""
+    base = [planner.requests_per_s(one, _PLANNED_USERS) for one in setups if one.kind == "all-large"]
+    if not base:
+        return None
+    answered = list(planner.spoken.chosen[FORESIGHT].values())
+    split = planner.best(Setup(FORESIGHT, "auto", FORESIGHT, ()), list(splits((SMALL, LARGE))))[0]
+    return Foresight(answered.count(LARGE) / len(answered), split, split.requests_per_s / max(base))
 
 
 def splits(experts: Sequence[str]) -> Iterator[tuple[Engine, ...]]:

@@ -14,7 +14,7 @@ from serve.reporting.writing import write_files
 from serve.results.study import Aim
 from serve.study.measuring import users_said
 from serve.study.plots import pictures
-from serve.study.verdicts import MOST_DROP
+from serve.study.setups import LARGE, MOST_DROP
 
 __all__ = ["check_page", "section", "write_part"]
 
@@ -106,6 +106,14 @@ def _splits(about: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"- `{kind}`: {best['engines']}, planned {best['requests_per_s']:.1f} requests/s at 1,000 users "
             f"(best of {len(tried)}{rest})"
+        )
+    best = about.get("foresight")
+    if best is not None:
+        lines.append(
+            f"- with foresight: a router between `small` and `{LARGE}` that knew both answers beforehand would ask "
+            f"`{LARGE}` for {100 * best['large']:.1f} % of the questions at a drop of {100 * MOST_DROP:g} %; "
+            f"{best['engines']}, planned {best['requests_per_s']:.1f} requests/s, {best['ratio']:.2f} × all-large: "
+            "the most that any router between these two can reach"
         )
     return ["How the GPUs are shared out:", "\n".join(lines)] if lines else []
 

@@ -12,7 +12,7 @@ from typing import Any
 from loadtests.scenario import Scenario
 from routers import PointsmanError
 from serve.study.answers import read_lengths, read_spoken
-from serve.study.gpus import N_GPUS, Planner, Split, simulated_app, simulated_setups
+from serve.study.gpus import N_GPUS, Planner, Split, foresight, simulated_app, simulated_setups
 from serve.study.measuring import Step, measured
 from serve.study.quality import read_quality
 from serve.study.setups import Setup, Source, engine_app, real_setups, server
@@ -158,6 +158,7 @@ def _simulated(source: Source, settings: Settings) -> _Found:
         "slowdown": {str(users): slowdown for users, slowdown in slowdowns.items()},
         "answers": lengths.said,
         "splits": {kind: [_split(one) for one in of] for kind, of in tried.items()},
+        "foresight": _foresight(planner, setups) if "auto" in settings.kinds else None,
     }
     return about, found, left_out
 
@@ -245,6 +246,11 @@ def _described(setup: Setup, steps: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _split(split: Split) -> dict[str, Any]:
     return {"engines": Setup("", "", "", split.engines).said, "requests_per_s": split.requests_per_s}
+
+
+def _foresight(planner: Planner, setups: Sequence[Setup]) -> dict[str, Any] | None:
+    found = foresight(planner, setups)
+    return None if found is None else {**_split(found.split), "large": found.large, "ratio": found.ratio}
 
 
 PARTS: dict[str, Callable[[Source, Settings], _Found]] = {"real": _real, "simulated": _simulated}

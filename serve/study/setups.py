@@ -15,12 +15,14 @@ from loadtests.stacks import Stack, free_port
 from routers import ParameterError
 from serve.bench_stacks import environment, local_url, written
 
-__all__ = ["LARGE", "NAMES", "SMALL", "Engine", "Setup", "Source", "engine_app", "real_setups", "server"]
+__all__ = ["LARGE", "MOST_DROP", "NAMES", "SMALL", "Engine", "Setup", "Source", "engine_app", "real_setups", "server"]
 
 SMALL, LARGE = "small", "large"
 _ROUTES = ("auto", "expert", "frugal")
 NAMES = ("all-large", "all-small", *_ROUTES)
 """The kinds of setups, as `--setup` takes them."""
+MOST_DROP = 0.01
+"""Share of all-large's quality that a setup may lose."""
 _PROCESSORS = 2
 _ENGINES = {"serve.app:vllm", "serve.app:simulated"}
 

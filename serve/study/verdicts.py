@@ -7,11 +7,11 @@ from typing import Any
 
 from serve.results.study import Aim
 from serve.study.measuring import users_said
-from serve.study.setups import LARGE
+from serve.study.setups import LARGE, MOST_DROP
 
-__all__ = ["LEAST_RATIO", "MOST_DROP", "add_ratios", "aims"]
+__all__ = ["LEAST_RATIO", "add_ratios", "aims"]
 
-LEAST_RATIO, MOST_DROP = 2.0, 0.01
+LEAST_RATIO = 2.0
 _BASE = "all-large"
 _UNAIMED = (_BASE, "all-small")
 

@@ -85,6 +85,15 @@ def test_a_part_takes_its_place_and_the_rest_stays(tmp_path: Path):
     assert (tmp_path / "load.md").read_text() == second
 
 
+def test_the_page_says_what_foresight_would_reach():
+    best = {"engines": "4 × `small`", "requests_per_s": 180.0, "large": 0.3, "ratio": 1.5}
+    simulated = {"slowdown": {}, "weight_bytes": 2.0, "stream_interval": 16, "answers": "short"}
+    text = section(part("simulated", **simulated, foresight=best))
+    assert "would ask `large` for 30.0 % of the questions at a drop of 1 %; 4 × `small`, planned 180.0" in text
+    assert "1.50 × all-large" in text
+    assert "foresight" not in section(part("simulated", **simulated, foresight=None))
+
+
 def test_pictures_are_files_of_their_own_that_the_page_shows(tmp_path: Path):
     (tmp_path / "load.md").write_text(PAGE)
     write_part(part(), tmp_path)

@@ -57,6 +57,8 @@ def test_gpus_are_slowed_down_alike_where_the_fastest_setup_needs_it(settings: S
     assert {(setup.name, slowdown) for setup, _, _, slowdown in asked} == {
         (name, slowdown) for name in ("all-large", "all-large, 2 groups", "auto") for slowdown in slowdowns.values()
     }
+    assert 0 < found["about"]["foresight"]["large"] < 0.5
+    assert found["about"]["foresight"]["ratio"] > 0
     planned = {s["name"]: s["steps"][-1]["planned_per_s"] for s in found["setups"]}
     assert max(planned.values()) / slowdowns["200"] == pytest.approx(settings.relayed_per_s, rel=0.5)
     for _, (one,), _, slowdown in asked:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from routers import ParameterError
+from routers import ParameterError, RoutingData
 from serve.preflight import load_config
-from serve.study.answers import read_lengths, read_spoken
-from serve.study.gpus import N_GPUS, Planner, simulated_app, simulated_setups, splits
-from serve.study.setups import NAMES, Engine, Source, engine_app, real_setups, server
+from serve.study.answers import FORESIGHT, read_lengths, read_spoken
+from serve.study.gpus import N_GPUS, Planner, Split, foresight, simulated_app, simulated_setups, splits
+from serve.study.setups import NAMES, Engine, Setup, Source, engine_app, real_setups, server
 from tests.serve.study.conftest import CONFIG, RECORDS, ROOT
 
 
@@ -33,9 +34,14 @@ def test_real_setups_can_use_both_processors(source: Source) -> None:
     assert found["frugal"].engines == (Engine("small"), Engine("large"))
 
 
-def test_simulated_setups_all_have_eight_gpus(source: Source, planner: Planner) -> None:
+@pytest.fixture(scope="module")
+def simulated(source: Source, planner: Planner) -> tuple[list[Setup], dict[str, list[Split]]]:
     kinds = ("all-large", "all-small", "auto", "frugal")
-    setups, tried = simulated_setups(source, planner, kinds, lambda doing: None)
+    return simulated_setups(source, planner, kinds, lambda doing: None)
+
+
+def test_simulated_setups_all_have_eight_gpus(simulated: tuple[list[Setup], dict[str, list[Split]]]) -> None:
+    setups, tried = simulated
     assert [setup.name for setup in setups] == ["all-large", "all-large, 2 groups", "all-small", "auto", "frugal"]
     assert {setup.gpus for setup in setups} == {N_GPUS}
     for setup in setups[3:]:
@@ -48,6 +54,30 @@ def test_smaller_weights_let_all_large_have_more_groups(source: Source, planner:
     setups, _ = simulated_setups(source, replace(planner, weight_bytes=1.0), ("all-large",), lambda doing: None)
     assert [setup.name for setup in setups] == ["all-large", "all-large, 4 groups"]
     assert {setup.gpus for setup in setups} == {N_GPUS}
+
+
+def test_foresight_loses_what_is_allowed_and_keeps_most_off_the_large_one(planner: Planner) -> None:
+    data = RoutingData.read(RECORDS / "routes-auto.parquet").select(("small", "large"))
+    small, large = data.quality().T
+    answered = np.array([planner.spoken.chosen[FORESIGHT][text] for text in data.texts])
+    kept = np.where(answered == "small", small, large)
+    drop = 1 - kept.mean() / large.mean()
+    assert 0.009 < drop <= 0.01
+    # Another question would be one that only the large one answers.
+    assert (large - small)[answered == "large"].min() >= (large - small)[answered == "small"].max() > 0
+    auto = np.array([planner.spoken.chosen["auto"][text] for text in data.texts])
+    assert (answered == "small").sum() > (auto == "small").sum()
+
+
+def test_foresight_would_serve_more_than_the_route(
+    planner: Planner, simulated: tuple[list[Setup], dict[str, list[Split]]]
+) -> None:
+    setups, tried = simulated
+    found = foresight(planner, setups)
+    assert found is not None
+    assert found.split.requests_per_s > tried["auto"][0].requests_per_s
+    assert found.ratio > 0
+    assert foresight(planner, setups[2:]) is None
 
 
 def test_every_way_to_share_out_the_gpus_uses_all_of_them() -> None:
