@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from .breaker import Breaker
 from .openai import NoAnswerError
 
 __all__ = ["Attempt", "Ledger", "Outcome", "Usage"]
 
-Outcome = Literal["answered", "accepted", "rejected", "refused", "failed", "late", "cancelled"]
+Outcome = Literal["answered", "accepted", "rejected", "refused", "failed", "late", "cancelled", "skipped"]
 Purpose = Literal["answer", "verify", "fuse"]
 
 
@@ -31,7 +32,8 @@ class Attempt:
         expert: who was asked.
         purpose: for an answer, to verify one, or to fuse several.
         outcome: "answered" by relaying it; "accepted" or "rejected" by a judge; "refused" by the expert, as when its
-            queue is full; "failed", "late", or "cancelled", as when the client has gone.
+            queue is full; "failed", "late", or "cancelled", as when the client has gone; "skipped" where it was not
+            asked at all, since it is out of use.
         latency_ms: until its end.
         usage: tokens, where the expert counted them.
         cost: of these tokens, in the currency of the prices; None without usage.
@@ -65,12 +67,14 @@ class Ledger:
 
     Args:
         prices: per million input and output tokens, by expert.
+        breaker: is told what comes of them.
     """
 
-    __slots__ = ("_prices", "attempts")
+    __slots__ = ("_breaker", "_prices", "attempts")
 
-    def __init__(self, prices: Mapping[str, tuple[float, float]]) -> None:
+    def __init__(self, prices: Mapping[str, tuple[float, float]], breaker: Breaker) -> None:
         self._prices = prices
+        self._breaker = breaker
         self.attempts: list[Attempt] = []
 
     @contextmanager
@@ -78,6 +82,7 @@ class Ledger:
         """Note one attempt; what ends it by an exception decides its outcome."""
         attempt = Attempt(expert, purpose)
         self.attempts.append(attempt)
+        self._breaker.asked(expert)
         started_s = time.perf_counter()
         try:
             yield attempt
@@ -85,8 +90,14 @@ class Ledger:
             attempt.outcome = failure.outcome
             raise
         finally:
-            attempt.latency_ms = (time.perf_counter() - started_s) * 1000
+            waited_s = time.perf_counter() - started_s
+            attempt.latency_ms = waited_s * 1000
+            self._breaker.ended(expert, attempt.outcome, waited_s)
             self.charge(attempt)
+
+    def skipped(self, experts: Sequence[str]) -> None:
+        """Note who is not asked, as out of use."""
+        self.attempts += [Attempt(expert, outcome="skipped") for expert in experts]
 
     def charge(self, attempt: Attempt) -> None:
         """Work out what an attempt cost, once its tokens are known."""
@@ -103,7 +114,8 @@ class Ledger:
 
     def headers(self) -> dict[str, str]:
         """How many experts were asked, who they were, and what is known of the cost."""
-        headers = {"x-pointsman-attempts": str(len(self.attempts))}
+        asked = sum(attempt.outcome != "skipped" for attempt in self.attempts)
+        headers = {"x-pointsman-attempts": str(asked)}
         if len(self.attempts) > 1:
             tried = (f"{attempt.expert}={attempt.outcome}" for attempt in self.attempts)
             headers["x-pointsman-tried"] = ", ".join(tried)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .asgi import Application, ASGIApp, Request, Response
+from .breaker import Breaker
 from .decisions import RouteTable
 from .disconnects import this_process_watches
 from .health import Health
@@ -44,6 +45,8 @@ class Limits:
         max_open_requests: requests that a replica works on at a time; more are told to come back later.
         decision_timeout_s: how long a slow router or a judge may take, before the plan goes on without it.
         max_attempts: experts that a request may be tried with, where they give no answer.
+        breaker_failures: attempts without an answer in a row after which plans do without an expert; 0: never.
+        breaker_cooldown_s: how long they do, before one request tries it again.
     """
 
     request_timeout_s: float = 600.0
@@ -52,6 +55,8 @@ class Limits:
     max_open_requests: int = 4096
     decision_timeout_s: float = 1.0
     max_attempts: int = 3
+    breaker_failures: int = 5
+    breaker_cooldown_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,13 @@ class Router:
         )
         self._upstream = Upstream(connect_timeout_s=limits.connect_timeout_s)
         self._pool = Pool(
-            settings.targets, settings.prices, settings.arms, self._upstream, scoring, limits.decision_timeout_s
+            settings.targets,
+            settings.prices,
+            settings.arms,
+            self._upstream,
+            scoring,
+            limits.decision_timeout_s,
+            Breaker(limits.breaker_failures, limits.breaker_cooldown_s),
         )
         self._health = Health(self._upstream, settings.targets.values())
         self._telemetry = Telemetry()

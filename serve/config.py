@@ -184,6 +184,8 @@ class LimitSettings(_Settings):
     max_open_requests: int = Field(4096, gt=0)
     decision_timeout_s: float = Field(1.0, gt=0)
     max_attempts: int = Field(3, ge=1)
+    breaker_failures: int = Field(5, ge=0)
+    breaker_cooldown_s: float = Field(10.0, gt=0)
 
 
 class PointsmanSettings(_Settings):

@@ -31,4 +31,5 @@ async def run(exchange: Exchange) -> int:
         ApiError: there is no answer, and the client has been sent nothing.
     """
     refuse_what_cannot_be(exchange)
-    return await _RUNNERS[type(exchange.plan.steps)](exchange, exchange.plan.steps)
+    steps = exchange.steps()
+    return await _RUNNERS[type(steps)](exchange, steps)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from deployments.asgi import Request, Response
 from deployments.attempts import Attempt, Ledger, Purpose
+from deployments.breaker import Breaker
 from deployments.held import HeldAnswer, UsageMeter
-from deployments.plans.plan import Plan
+from deployments.plans.in_use import without_broken
+from deployments.plans.plan import Plan, Steps
 from deployments.request_body import Body
 from deployments.scoring import Late, Scoring, ScoringError
 from deployments.upstream import ExpertTarget, Upstream, UpstreamRequest
@@ -46,6 +48,7 @@ class Pool:
         upstream: connections to the experts.
         scoring: routers and judges.
         scoring_timeout_s: how long a judge may take.
+        breaker: which experts are out of use.
     """
 
     targets: Mapping[str, ExpertTarget]
@@ -54,6 +57,7 @@ class Pool:
     upstream: Upstream
     scoring: Scoring
     scoring_timeout_s: float
+    breaker: Breaker = field(default_factory=Breaker)
 
 
 class Exchange:
@@ -79,10 +83,17 @@ class Exchange:
         self.plan = plan
         self.response = response
         self.deadline_s = deadline_s
-        self.ledger = Ledger(pool.prices)
+        self.ledger = Ledger(pool.prices, pool.breaker)
         self.fallback: Late | None = plan.fallback
         self.score: float | None = None
         self._debug = request.headers.get("x-pointsman-debug") == "1"
+
+    def steps(self) -> Steps:
+        """What to do: the plan's steps, without the experts that are out of use."""
+        stands_for = {name: arm.expert for name, arm in self.pool.arms.items()}
+        steps, left_out = without_broken(self.plan.steps, self.pool.breaker, stands_for)
+        self.ledger.skipped(left_out)
+        return steps
 
     @property
     def fields(self) -> Mapping[str, Any]:

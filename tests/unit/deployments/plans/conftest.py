@@ -15,6 +15,7 @@ from aiohttp import web
 from numpy.typing import NDArray
 
 from deployments.asgi import Request, run_while_connected
+from deployments.breaker import Breaker
 from deployments.openai import ApiError
 from deployments.plans import run
 from deployments.plans.exchange import Arm, Exchange, Pool
@@ -156,6 +157,7 @@ class Bench:
         self.judge.scores = {f"{name} says": score for name, score in (("small", 0.3), ("large", 0.9), ("spare", 0.6))}
         self.arms: dict[str, Arm] = {"small-x3": Arm("small", 3, JUDGE)}
         self.scoring_timeout_s = 2.0
+        self.breaker = Breaker()
         self.exchange: Exchange | None = None
 
     async def ask(
@@ -174,7 +176,8 @@ class Bench:
         request = Request("POST", path, b"", headers or {}, orjson.dumps({**body, **fields}))
         client = Client()
         async with Upstream(connect_timeout_s=10.0) as upstream:
-            pool = Pool(targets, PRICES, self.arms, upstream, Scoring({JUDGE: self.judge}), self.scoring_timeout_s)
+            scoring = Scoring({JUDGE: self.judge})
+            pool = Pool(targets, PRICES, self.arms, upstream, scoring, self.scoring_timeout_s, self.breaker)
             deadline_s = asyncio.get_running_loop().time() + timeout_s
             plan = Plan(steps, "route", "router")
             self.exchange = Exchange(pool, request, await read_body(request), plan, client.response, deadline_s)
