@@ -50,7 +50,7 @@ class Breaker:
 
         Args:
             expert: who was asked.
-            outcome: of `Attempt`.
+            outcome: of `Attempt`, before anybody judges the answer.
             waited_s: how long it took.
         """
         if not self._limit:
@@ -60,6 +60,10 @@ class Breaker:
             self._failures[expert] = self._failures.get(expert, 0) + 1
             if self._failures[expert] >= self._limit:
                 self._out_until_s[expert] = self._clock() + self._cooldown_s
-        elif outcome in ("answered", "accepted", "rejected"):
-            self._failures.pop(expert, None)
-            self._out_until_s.pop(expert, None)
+        elif outcome == "answered":
+            self.answered(expert)
+
+    def answered(self, expert: str) -> None:
+        """Note that an expert answers."""
+        self._failures.pop(expert, None)
+        self._out_until_s.pop(expert, None)

@@ -90,8 +90,7 @@ class Exchange:
 
     def steps(self) -> Steps:
         """What to do: the plan's steps, without the experts that are out of use."""
-        stands_for = {name: arm.expert for name, arm in self.pool.arms.items()}
-        steps, left_out = without_broken(self.plan.steps, self.pool.breaker, stands_for)
+        steps, left_out = without_broken(self.plan.steps, self._usable)
         self.ledger.skipped(left_out)
         return steps
 
@@ -149,6 +148,8 @@ class Exchange:
             attempt.outcome = "answered"
 
             def headers() -> dict[str, str]:
+                # The expert is back as soon as its answer begins, which may go on for long.
+                self.pool.breaker.answered(expert)
                 # A whole answer is metered before its headers are made; a stream's tokens come too late for them.
                 if meter is not None:
                     attempt.usage = meter.usage
@@ -245,6 +246,10 @@ class Exchange:
         """The whole plan, with what has come of it so far."""
         attempts = [attempt.explain() for attempt in self.ledger.attempts]
         return {**self.plan.explain(), "expert": expert, "fallback": self.fallback, "attempts": attempts}
+
+    def _usable(self, name: str) -> bool:
+        arm = self.pool.arms.get(name)
+        return self.pool.breaker.usable(name if arm is None else arm.expert)
 
     def _counted(self) -> dict[str, Any]:
         options = self.fields.get("stream_options")

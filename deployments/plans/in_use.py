@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from itertools import compress
 
-from deployments.breaker import Breaker
-from deployments.plans.plan import Cascade, Steps
+from deployments.plans.plan import Blend, Cascade, Steps
 
 __all__ = ["without_broken"]
 
 
-def without_broken(steps: Steps, breaker: Breaker, stands_for: Mapping[str, str]) -> tuple[Steps, tuple[str, ...]]:
+def without_broken(steps: Steps, usable: Callable[[str], bool]) -> tuple[Steps, tuple[str, ...]]:
     """The steps of a plan without the experts that are out of use, and who these are; all of them if none is left.
 
     Args:
         steps: whom to ask.
-        breaker: who is out of use.
-        stands_for: the expert of each arm.
+        usable: whether an expert or arm is in use.
     """
-    kept = tuple(name for name in steps.experts if breaker.usable(stands_for.get(name, name)))
-    if not kept or len(kept) == len(steps.experts):
-        return steps, ()
-    left_out = tuple(name for name in steps.experts if name not in kept)
-    changes: dict[str, Any] = {"experts": kept}
+    left_out: tuple[str, ...] = ()
+    if isinstance(steps, Blend) and steps.fusion is not None and not usable(steps.fusion.expert):
+        left_out = (steps.fusion.expert,)
+        steps = replace(steps, fusion=None)
+    use = [usable(name) for name in steps.experts]
+    if all(use) or not any(use):
+        return steps, left_out
+    kept = tuple(compress(steps.experts, use))
+    left_out = (*(name for name, used in zip(steps.experts, use, strict=True) if not used), *left_out)
     if isinstance(steps, Cascade):
-        limits = dict(zip(steps.experts, steps.thresholds, strict=False))
-        changes["thresholds"] = tuple(limits[name] for name in kept[:-1])
-    return replace(steps, **changes), left_out
+        thresholds = tuple(compress(steps.thresholds, use))[: len(kept) - 1]
+        return replace(steps, experts=kept, thresholds=thresholds), left_out
+    return replace(steps, experts=kept), left_out

@@ -96,9 +96,9 @@ class Foresight:
 def foresight(planner: Planner, setups: Sequence[Setup]) -> Foresight | None:
     """The most that any router between the small and the large expert could reach; None without all-large."""
     base = [planner.requests_per_s(one, _PLANNED_USERS) for one in setups if one.kind == "all-large"]
-    if not base:
+    answered = list(planner.spoken.chosen.get(FORESIGHT, {}).values())
+    if not base or not answered:  # other records may lack the answers of one of the two
         return None
-    answered = list(planner.spoken.chosen[FORESIGHT].values())
     split = planner.best(Setup(FORESIGHT, "auto", FORESIGHT, ()), list(splits((SMALL, LARGE))))[0]
     return Foresight(answered.count(LARGE) / len(answered), split, split.requests_per_s / max(base))
 

@@ -174,6 +174,20 @@ def test_a_hanging_expert_takes_its_share_of_the_time_only(endpoint: Endpoint) -
     assert wait_for(lambda: ask(endpoint, "mortal").headers["x-pointsman-expert"] == "sim-mortal")
 
 
+def test_an_expert_that_keeps_hanging_is_asked_no_more_until_it_answers(endpoint: Endpoint) -> None:
+    with stopped(replica(endpoint, "sim-mortal", "Expert")):
+        with ThreadPoolExecutor(5) as pool:
+            patient = {"x-request-timeout-seconds": "12"}
+            late = [pool.submit(ask, endpoint, "mortal", headers=patient) for _ in range(5)]
+            tried = {answer.result().headers["x-pointsman-tried"] for answer in late}
+        assert tried == {"sim-mortal=late, sim-large=answered"}
+        spared = ask(endpoint, "mortal", headers={"x-request-timeout-seconds": "60"})
+        assert text_of(spared) == "sim-large says easy red green"
+        assert spared.headers["x-pointsman-tried"] == "sim-mortal=skipped, sim-large=answered"
+        assert spared.headers["x-pointsman-attempts"] == "1"
+    assert wait_for(lambda: ask(endpoint, "mortal").headers["x-pointsman-expert"] == "sim-mortal")
+
+
 def test_a_member_that_dies_amid_an_ensemble_is_left_out(endpoint: Endpoint) -> None:
     long = [{"role": "user", "content": "easy " + " ".join(["word"] * 12)}]
     with ThreadPoolExecutor(1) as pool:

@@ -39,9 +39,16 @@ def test_failures_in_a_row_put_an_expert_out_of_use(breaker: Breaker) -> None:
     assert breaker.usable("large")
 
 
-@pytest.mark.parametrize("answer", ["answered", "accepted", "rejected"])
-def test_an_answer_between_failures_starts_the_count_anew(breaker: Breaker, answer: str) -> None:
-    end(breaker, "failed", "failed", answer, "failed", "failed")
+def test_an_answer_between_failures_starts_the_count_anew(breaker: Breaker) -> None:
+    end(breaker, "failed", "failed", "answered", "failed", "failed")
+    assert breaker.usable("small")
+
+
+def test_an_expert_is_back_when_its_answer_begins(breaker: Breaker, clock: Clock) -> None:
+    end(breaker, "failed", "failed", "failed")
+    clock.now_s += 10
+    breaker.asked("small")
+    breaker.answered("small")
     assert breaker.usable("small")
 
 
