@@ -19,10 +19,12 @@ from routers import ParameterError
 from serve.config import ExpertSettings, PointsmanSettings, SimulatedSettings, VLLMSettings
 from serve.routing import Routing, read_routing, route_table
 
-__all__ = ["build", "simulated", "vllm"]
+__all__ = ["EVENT_LOOP_ENV", "build", "simulated", "vllm"]
 
 UNLIMITED = 1_000_000
 CPU_KV_CACHE_GIB = 1
+# uvloop accepts one connection each time around, so that an engine which is busy leaves new ones waiting for long.
+EVENT_LOOP_ENV = "RAY_USE_UVLOOP"
 ROUTER_OPTIONS: dict[str, Any] = {
     "max_ongoing_requests": UNLIMITED,
     "ray_actor_options": {"num_cpus": 0},
@@ -133,7 +135,7 @@ def llm_config_arguments(args: VLLMSettings) -> dict[str, Any]:
         "model_source": args.model,
         **given.pop("model_loading_config", {}),
     }
-    env_vars = {"RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "0"}
+    env_vars = {"RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "0", EVENT_LOOP_ENV: "0"}
     engine = dict(args.engine_kwargs)
     deployment = {"graceful_shutdown_timeout_s": 60, **args.deployment_config}
     defaults: dict[str, Any] = {"accelerator_config": {"kind": args.device}}

@@ -70,13 +70,14 @@ def read_source(path: Path, expert: str) -> BenchSource:
 def llm_config(source: BenchSource) -> dict[str, Any]:
     """The arguments of ``ray.serve.llm.LLMConfig`` that make the measured engine, as ``serve.app:vllm`` makes them.
 
-    Only the switch for prompt logs is left at Ray's default, as it belongs to the server and not to the engine.
+    Only the switches for prompt logs and the event loop are left at Ray's defaults, as they belong to the server and
+    not to the engine.
 
     Raises:
         ParameterError: a setting of the expert is wrong.
     """
     # Imports Ray, which a wrong argument of the command must not wait for.
-    from serve.app import llm_config_arguments
+    from serve.app import EVENT_LOOP_ENV, llm_config_arguments
 
     args = source.engine.get("args") or {}
     try:
@@ -84,8 +85,9 @@ def llm_config(source: BenchSource) -> dict[str, Any]:
     except ValidationError as error:
         raise ParameterError(f"The expert {source.expert!r}: {error.errors()[0]['msg']}.") from error
     config = llm_config_arguments(settings)
-    if _PROMPT_LOGS not in (args.get("runtime_env") or {}).get("env_vars", {}):
-        config["runtime_env"]["env_vars"].pop(_PROMPT_LOGS, None)
+    given = (args.get("runtime_env") or {}).get("env_vars", {})
+    for name in {_PROMPT_LOGS, EVENT_LOOP_ENV} - given.keys():
+        config["runtime_env"]["env_vars"].pop(name, None)
     for deployment in source.engine.get("deployments", []):
         options = {name: value for name, value in deployment.items() if name != "name"}
         config["deployment_config"] = {**config["deployment_config"], **options}

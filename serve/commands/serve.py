@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -21,6 +22,7 @@ from rich.markup import escape
 
 from deployments.disconnects import IMPORT_PATH
 from routers.errors import PointsmanError
+from serve.haproxy import haproxy_environment
 
 if TYPE_CHECKING:
     from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
@@ -64,13 +66,12 @@ def serve(
 
     SIGHUP reads the configuration again and deploys what changed: policies in `user_config` without a restart.
     """
-    for name, value in {
-        **({} if plain else FAST_ENVIRONMENT),
-        **PRIORITY_ENVIRONMENT,
-        **_QUIET_ENVIRONMENT,
-        **{name: str(_usable_port(port)) for name, port in _HAPROXY_PORTS.items()},
-    }.items():
-        os.environ.setdefault(name, value)
+    # Ray reads the environment when it is imported.
+    with _environment(plain):
+        _serve(config, check, verbose, timeout_s)
+
+
+def _serve(config: Path, check: bool, verbose: bool, timeout_s: float) -> None:
     from serve.preflight import check_port, load_config
 
     console = Console()
@@ -94,6 +95,20 @@ def serve(
             _reload_on_hangup(asked, client, config, settings, console)
     except KeyboardInterrupt:
         console.print("Stopped.")
+
+
+@contextmanager
+def _environment(plain: bool) -> Iterator[None]:
+    """Set what Ray reads at its start, but nothing that the user has set."""
+    with TemporaryDirectory(prefix="pointsman-") as folder:
+        for name, value in {
+            **({} if plain else {**FAST_ENVIRONMENT, **haproxy_environment(Path(folder))}),
+            **PRIORITY_ENVIRONMENT,
+            **_QUIET_ENVIRONMENT,
+            **{name: str(_usable_port(port)) for name, port in _HAPROXY_PORTS.items()},
+        }.items():
+            os.environ.setdefault(name, value)
+        yield
 
 
 def _usable_port(wanted: int) -> int:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import yaml
 
 from loadtests.watch import Counts, replica_counts
+from serve.haproxy import most_connections
 from tests.conftest import Endpoint
 
 EASY = {"model": "guess", "messages": [{"role": "user", "content": "easy red tall"}]}
@@ -107,3 +111,14 @@ def test_an_expert_sleeps_and_wakes_and_loses_no_request(endpoint: Endpoint) -> 
     # Its last replica drains while the next request comes.
     again = ask()
     assert (again.status_code, again.headers["x-pointsman-expert"]) == (200, "sim-asleep")
+
+
+def test_haproxy_runs_with_room_for_idle_connections(endpoint: Endpoint) -> None:
+    processes = psutil.Process(endpoint.pid).children(recursive=True)
+    lines = [process.cmdline() for process in processes if process.name() == "haproxy"]
+    assert lines
+    for line in lines:
+        pools, own = (Path(line[place + 1]) for place, word in enumerate(line) if word == "-f")
+        assert "tune.pool-high-fd-ratio" in pools.read_text()
+        assert f"maxconn {most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[1])}" in own.read_text()
+        assert "inter 10s" in own.read_text()

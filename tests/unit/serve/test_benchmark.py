@@ -101,9 +101,9 @@ def test_all_servers_get_the_same_engine(config):
     ours = llm_config_arguments(VLLMSettings.model_validate({**settings["applications"][1]["args"], "id": "small"}))
     for key in ("model_loading_config", "engine_kwargs", "accelerator_config", "placement_group_config"):
         assert engine[key] == ours[key]
-    logs_switch = {"RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "0"}
-    assert engine["runtime_env"]["env_vars"] | logs_switch == ours["runtime_env"]["env_vars"]
-    assert "RAYLLM_ENABLE_REQUEST_PROMPT_LOGS" not in engine["runtime_env"]["env_vars"]
+    of_servers = {"RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "0", "RAY_USE_UVLOOP": "0"}
+    assert engine["runtime_env"]["env_vars"] | of_servers == ours["runtime_env"]["env_vars"]
+    assert not of_servers.keys() & engine["runtime_env"]["env_vars"].keys()
     scaling = settings["applications"][1]["deployments"][0]["autoscaling_config"]
     assert engine["deployment_config"] == {**ours["deployment_config"], "autoscaling_config": scaling}
     assert LLMConfig(**engine).model_id == "small"
@@ -141,9 +141,9 @@ def test_settings_with_settings_of_their_own_are_json_for_the_bare_server(config
     assert given == {"backend": "xgrammar", "disable_any_whitespace": True}
 
 
-def test_prompt_logs_stay_as_the_user_set_them(config):
+def test_what_belongs_to_servers_stays_as_the_user_set_it(config):
     settings = yaml.safe_load(config.read_text())
-    env_vars = {"RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "1"}
+    env_vars = {"RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "1", "RAY_USE_UVLOOP": "1"}
     settings["applications"][1]["args"]["runtime_env"] = {"env_vars": env_vars}
     config.write_text(yaml.safe_dump(settings))
     assert llm_config(read_source(config, "small"))["runtime_env"]["env_vars"].items() >= env_vars.items()

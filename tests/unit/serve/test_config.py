@@ -41,6 +41,17 @@ def test_only_engines_on_processors_nap(device: str, naps: str | None) -> None:
     assert arguments["runtime_env"]["env_vars"].get("POINTSMAN_ENGINE_NAPS") == naps
 
 
+def test_engines_do_without_uvloop_unless_told() -> None:
+    settings = {"model": "org/model", "device": "gpu"}
+    assert (
+        llm_config_arguments(VLLMSettings.model_validate(settings))["runtime_env"]["env_vars"]["RAY_USE_UVLOOP"] == "0"
+    )
+    settings |= {"runtime_env": {"env_vars": {"RAY_USE_UVLOOP": "1"}}}
+    assert (
+        llm_config_arguments(VLLMSettings.model_validate(settings))["runtime_env"]["env_vars"]["RAY_USE_UVLOOP"] == "1"
+    )
+
+
 def test_a_simulated_expert_takes_no_time_unless_told():
     timing, capacity = SimulatedSettings().engine()
     assert timing.duration_s(decoding=9, prompt_tokens=900, context_tokens=9000, begun=9) == 0
