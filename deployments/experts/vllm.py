@@ -9,6 +9,7 @@ from ray.serve.llm import LLMConfig, LLMServer
 
 from deployments.disconnects import this_process_watches
 from deployments.experts.guard import TokenGuard
+from deployments.experts.nodelay import send_at_once
 
 __all__ = ["VLLMExpert"]
 
@@ -26,6 +27,7 @@ class VLLMExpert(LLMServer):
         self, llm_config: LLMConfig, *, token: str, named_by_application: bool, **kwargs: Any
     ) -> None:
         this_process_watches()
+        send_at_once()
         self._token = token
         if named_by_application:
             llm_config = _renamed(llm_config, serve.get_replica_context().app_name)
