@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shlex
 from importlib import import_module
@@ -40,8 +41,10 @@ def haproxy_environment(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "3",
     }
     binary = _binary()
-    if binary is not None:
-        variables["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(_with_pools(binary, folder))
+    program = None if binary is None else _with_pools(binary, folder)
+    # Where temporary files may not be run, HAProxy goes without.
+    if program is not None and os.access(program, os.X_OK):
+        variables["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(program)
     return variables
 
 

@@ -60,6 +60,14 @@ def test_without_an_haproxy_ray_says_what_is_missing(tmp_path: Path, monkeypatch
     assert PROGRAM not in haproxy_environment(tmp_path)
 
 
+def test_where_temporary_files_may_not_be_run_haproxy_goes_without(
+    fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.haproxy.os.access", lambda path, mode: mode != os.X_OK)
+    monkeypatch.setattr("serve.haproxy._binary", lambda: str(fake))
+    assert PROGRAM not in haproxy_environment(tmp_path)
+
+
 def test_what_the_user_has_set_is_kept_and_files_go_with_the_run(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"RAY_SERVE_HAPROXY_MAXCONN": "77", "PATH": os.environ["PATH"]})
     with _environment(plain=False):
