@@ -59,7 +59,7 @@ bench-peers: $(PEERS:%=.peers/%/.installed) ## measure Pointsman beside LiteLLM,
 	@$(OFFLINE) $(VENV)/bin/python -m serve.peers $(ARGS)
 
 profile: install ## say what a request costs each process, and what the Router spends it on
-	@$(OFFLINE) $(VENV)/bin/python -m serve.path_profile $(ARGS)
+	@$(OFFLINE) $(VENV)/bin/python -m serve.profiling $(ARGS)
 
 # What cannot be installed is left out of the comparison, which says so.
 .peers/%/.installed: requirements/peers-%.txt requirements/environment.py | install

@@ -15,6 +15,7 @@ from .asgi import Application, ASGIApp, Request, Response
 from .breaker import Breaker
 from .decisions import RouteTable
 from .disconnects import this_process_watches
+from .garbage import collect_seldom
 from .health import Health
 from .openai import ApiError, model_card
 from .plans import run
@@ -89,6 +90,7 @@ class Router:
 
     async def __init__(self, settings: RouterSettings, scorer: Any = None) -> None:  # type: ignore[misc]
         this_process_watches()
+        collect_seldom()
         self._settings = settings
         self._limits = limits = settings.limits
         scoring = Scoring({path: load_artifact(path) for path in settings.artifacts}, scorer)

@@ -21,6 +21,7 @@ from deployments.experts.simulation.engine import Engine, QueueFullError, Sequen
 from deployments.experts.simulation.recordings import read_recordings
 from deployments.experts.simulation.timing import Capacity, Timing
 from deployments.experts.simulation.wire import LABEL, Choice, Wanted, Writer, parse, plan
+from deployments.garbage import collect_seldom
 from deployments.openai import ApiError, model_card
 
 __all__ = ["Script", "SimulatedExpert"]
@@ -67,6 +68,7 @@ class SimulatedExpert:
 
     def __init__(self, script: Script, timing: Timing, capacity: Capacity, *, stream_interval: int, token: str) -> None:
         this_process_watches()
+        collect_seldom()
         self._answers = script.answers()
         self._capacity = capacity
         self._token = token

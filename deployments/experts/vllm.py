@@ -10,6 +10,7 @@ from ray.serve.llm import LLMConfig, LLMServer
 from deployments.disconnects import this_process_watches
 from deployments.experts.guard import TokenGuard
 from deployments.experts.nodelay import send_at_once
+from deployments.garbage import collect_seldom
 
 __all__ = ["VLLMExpert"]
 
@@ -27,6 +28,7 @@ class VLLMExpert(LLMServer):
         self, llm_config: LLMConfig, *, token: str, named_by_application: bool, **kwargs: Any
     ) -> None:
         this_process_watches()
+        collect_seldom()
         send_at_once()
         self._token = token
         if named_by_application:

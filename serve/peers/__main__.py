@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,15 +21,7 @@ from routers.errors import ParameterError, PointsmanError
 from serve.bench_session import RAY, TABLE_WIDTH, terminable, user_counts, warn_of_strays
 from serve.bench_stacks import BARE
 from serve.benchmark import BenchSource, read_source
-from serve.peers.servers import INSTANT, LITELLM, PEERS, ROUTELLM, instant_stacks, missing, real_stacks
-
-
-class Experts(StrEnum):
-    """What stands behind every server."""
-
-    INSTANT = "instant"
-    REAL = "real"
-
+from serve.peers.servers import INSTANT, LITELLM, PEERS, ROUTELLM, Experts, instant_stacks, missing, real_stacks
 
 _BUILDERS: dict[Experts, Callable[..., list[Stack]]] = {Experts.INSTANT: instant_stacks, Experts.REAL: real_stacks}
 _FLOORS = {Experts.INSTANT: INSTANT, Experts.REAL: BARE}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from serve.bench_stacks import (
 )
 from serve.benchmark import BenchSource, llm_config
 
-__all__ = ["INSTANT", "LITELLM", "PEERS", "ROUTELLM", "instant_stacks", "missing", "real_stacks"]
+__all__ = ["INSTANT", "LITELLM", "PEERS", "ROUTELLM", "Experts", "instant_stacks", "missing", "real_stacks"]
 
 INSTANT = "instant expert"
 LITELLM = "LiteLLM"
@@ -36,6 +37,13 @@ _INSTANT_ENGINE = {"RAYLLM_VLLM_ENGINE_CLS": "serve.peers.instant_engine:Instant
 _OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1", "LITELLM_LOG": "ERROR"}
 # RouteLLM's own sizes of its matrix-factorization router.
 _MF = {"dim": 128, "num_models": 64, "text_dim": 1536, "num_classes": 1, "use_proj": True}
+
+
+class Experts(StrEnum):
+    """What stands behind every server."""
+
+    INSTANT = "instant"
+    REAL = "real"
 
 
 def missing(installed: Path, peers: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
 import pytest
 
 from loadtests.errors import LoadTestError
-from serve.path_profile import EVENT_LOOP, part_of, shares
+from serve.profiling.sampling import EVENT_LOOP, part_of, shares
 
 LOOP = "run (threading.py:982)"
 SERVER = "run_asgi (uvicorn/protocols/http/httptools_impl.py:422)"
