@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import re
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -44,6 +45,8 @@ _HAPROXY_PORTS = {
     "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
 }
+_NEARBY_PORTS = 400
+_TRIED_PORTS = 20
 _POLL_S = 0.5
 _EXIT_S = 10.0
 _ERROR_LINE = re.compile(r"^\s*(?:\w+\.)*(?:\w*(?:Error|Exception)): (.+)$", re.MULTILINE)
@@ -112,13 +115,16 @@ def _environment(plain: bool) -> Iterator[None]:
 
 
 def _usable_port(wanted: int) -> int:
-    """The wanted port, or another one where somebody listens on it."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("", wanted))
-        except OSError:
-            probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+    """The wanted port, or one near it where somebody listens on it.
+
+    A port that the system chooses may be given to another program before HAProxy asks for it, since it gives away none
+    of those near the wanted ones by itself.
+    """
+    for port in (wanted, *random.sample(range(wanted + 1, wanted + _NEARBY_PORTS), _TRIED_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
+    return wanted
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

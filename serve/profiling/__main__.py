@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +30,8 @@ from serve.peers.servers import Experts, instant_stacks, real_stacks
 from serve.profiling.processes import ROUTER, processor_s, the_router
 from serve.profiling.sampling import sampled, shares
 
+__all__ = ["Spent", "measured", "profile", "tables"]
+
 _WARMUP_S = 30.0
 
 
@@ -40,7 +42,7 @@ class Spent:
     Attributes:
         requests_per_s: good answers per second.
         processor_us: processor time of a request in microseconds by kind of process.
-        router: share of each part of the path in the Router's time; empty where there is no Router.
+        router: share of each part of the path in the Router's time; empty where that was not sampled.
     """
 
     requests_per_s: float
@@ -55,18 +57,21 @@ def profile(
     ),
     experts: Annotated[Experts, typer.Option(help="What stands behind.")] = Experts.INSTANT,
     users: Annotated[int, typer.Option(min=1, help="Concurrent users.")] = 64,
-    seconds: Annotated[float, typer.Option(min=2, help="Time of each load; there are three to a server.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=2, help="Time of each of the two or three loads.")] = 10.0,
     stream: Annotated[bool, typer.Option("--stream", help="Ask for server-sent events.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
 ) -> None:
-    """Say what a request costs each process, and what the Router spends it on."""
+    """Say what a request costs each process, and what the Router spends it on where instant experts keep it busy."""
     console = Console(soft_wrap=True)
     try:
         source = read_source(config, expert)
         warn_of_strays(console)
         with tempfile.TemporaryDirectory(prefix="pointsman-profile-") as folder, terminable():
             stacks = _stacks(source, experts, Path(folder))
-            spent = {stack.name: measured(stack, Path(folder), users, seconds, stream) for stack in stacks}
+            load = Load("", "", users, seconds, stream, MAX_TOKENS, warmup_s=_WARMUP_S)
+            # A Router that waits for an engine would be sampled waiting.
+            sampling = experts is Experts.INSTANT
+            spent = {stack.name: measured(stack, load, Path(folder), sampling=sampling) for stack in stacks}
     except PointsmanError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]Error:[/] {error}", highlight=False)
         raise typer.Exit(2) from error
@@ -118,10 +123,20 @@ def _stacks(source: BenchSource, experts: Experts, folder: Path) -> list[Stack]:
     return real_stacks(source, folder, folder, peers=[RAY], workers=1)
 
 
-def measured(stack: Stack, folder: Path, users: int, seconds: float, stream: bool) -> Spent:
-    """Load a server twice, counting the second time, and once more with a profiler if it has a Router."""
+def measured(stack: Stack, load: Load, folder: Path, *, sampling: bool) -> Spent:
+    """Load a server twice, counting the second time, and once more under a profiler.
+
+    Args:
+        stack: the server.
+        load: the load, whose URL and model are the server's.
+        folder: where logs and samples are written.
+        sampling: look into the Router, if there is one.
+
+    Raises:
+        LoadTestError: the server does not start, or cannot be sampled.
+    """
     (model,) = stack.models.values()
-    load = Load(stack.url, model, users, seconds, stream, MAX_TOKENS, warmup_s=_WARMUP_S)
+    load = replace(load, url=stack.url, model=model)
     with running(stack, folder / "server.log", expected_tokens=MAX_TOKENS) as started, ProcessPoolExecutor(1) as client:
         client.submit(measure, load).result()
         before, began_s = processor_s(started), time.perf_counter()
@@ -129,7 +144,7 @@ def measured(stack: Stack, folder: Path, users: int, seconds: float, stream: boo
         elapsed_s = time.perf_counter() - began_s
         used = processor_s(started)
         used.subtract(before)
-        parts = _router_parts(client, load, started, folder / "profile.txt")
+        parts = _router_parts(client, load, started, folder / "profile.txt") if sampling else {}
     answers = result.requests_per_s * elapsed_s
     costs = {process: 1e6 * used_s / answers for process, used_s in used.most_common() if used_s > 0}
     return Spent(result.requests_per_s, costs, parts)

@@ -3,6 +3,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from loadtests.closed_loop import Load
 from serve.bench_stacks import instant_stack
 from serve.profiling.__main__ import Spent, measured, profile, tables
 
@@ -30,7 +31,7 @@ def test_wrong_arguments_end_with_one_sentence(run, arguments, said):
 
 
 def test_a_server_is_loaded_and_its_processes_counted(tmp_path):
-    spent = measured(instant_stack("instant expert"), tmp_path, users=4, seconds=1.0, stream=False)
+    spent = measured(instant_stack("instant expert"), Load("", "", users=4, duration_s=1.0), tmp_path, sampling=True)
     assert spent.requests_per_s > 10
     assert spent.router == {}
     assert list(spent.processor_us) == ["instant expert"]
