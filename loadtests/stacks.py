@@ -17,6 +17,7 @@ import httpx
 import psutil
 
 from loadtests.errors import LoadTestError
+from loadtests.processes import family
 
 __all__ = [
     "Memory",
@@ -147,7 +148,7 @@ def _started(
 def memory_of(*processes: psutil.Process) -> Memory:
     """What processes and all that they started hold; those that have ended hold nothing."""
     held, count = 0, 0
-    for member in [member for process in processes if not has_ended(process) for member in _family(process)]:
+    for member in family(process for process in processes if not has_ended(process)):
         try:
             held += member.memory_full_info().pss
             count += 1
@@ -159,10 +160,6 @@ def memory_of(*processes: psutil.Process) -> Memory:
 def has_ended(process: psutil.Process) -> bool:
     """Whether a process is gone, or would be if its parent had asked for its end."""
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    return [process, *process.children(recursive=True)]
 
 
 def _wait_until_ready(

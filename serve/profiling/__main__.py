@@ -27,7 +27,7 @@ from routers.errors import PointsmanError
 from serve.bench_session import RAY, terminable, warn_of_strays
 from serve.benchmark import BenchSource, read_source
 from serve.peers.servers import Experts, instant_stacks, real_stacks
-from serve.profiling.processes import ROUTER, processor_s, the_router
+from serve.profiling.processes import ROUTER, the_router, used_s
 from serve.profiling.sampling import sampled, shares
 
 __all__ = ["Spent", "measured", "profile", "tables"]
@@ -139,14 +139,14 @@ def measured(stack: Stack, load: Load, folder: Path, *, sampling: bool) -> Spent
     load = replace(load, url=stack.url, model=model)
     with running(stack, folder / "server.log", expected_tokens=MAX_TOKENS) as started, ProcessPoolExecutor(1) as client:
         client.submit(measure, load).result()
-        before, began_s = processor_s(started), time.perf_counter()
+        before, began_s = used_s(started), time.perf_counter()
         result = client.submit(measure, load).result()
         elapsed_s = time.perf_counter() - began_s
-        used = processor_s(started)
-        used.subtract(before)
+        used = {kind: after_s - before[kind] for kind, after_s in used_s(started).items()}
         parts = _router_parts(client, load, started, folder / "profile.txt") if sampling else {}
     answers = result.requests_per_s * elapsed_s
-    costs = {process: 1e6 * used_s / answers for process, used_s in used.most_common() if used_s > 0}
+    largest_first = sorted(used, key=lambda kind: -used[kind])
+    costs = {kind: 1e6 * used[kind] / answers for kind in largest_first if used[kind] > 0}
     return Spent(result.requests_per_s, costs, parts)
 
 

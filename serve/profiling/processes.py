@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import suppress
 
 import psutil
 
-__all__ = ["OTHERS", "ROUTER", "kind_of", "processor_s", "the_router"]
+from loadtests.processes import command_of, family, processor_s
+
+__all__ = ["OTHERS", "ROUTER", "kind_of", "the_router", "used_s"]
 
 ROUTER = "Router"
 OTHERS = "Ray's other processes"
@@ -31,38 +32,18 @@ def kind_of(command: str) -> str:
     return next((kind for word, kind in _KINDS.items() if word in command), OTHERS)
 
 
-def processor_s(roots: Iterable[psutil.Process]) -> Counter[str]:
-    """Processor seconds, user and system, that each kind of process has used.
+def used_s(roots: Iterable[psutil.Process]) -> defaultdict[str, float]:
+    """Processor seconds that each kind of process has used.
 
     Args:
         roots: the processes that were started; all that they started counts too.
     """
-    used: Counter[str] = Counter()
-    for kind, process in _kinds(roots):
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        used[kind] += times.user + times.system
+    used: defaultdict[str, float] = defaultdict(float)
+    for process in family(roots):
+        used[kind_of(command_of(process))] += processor_s(process)
     return used
 
 
 def the_router(roots: Iterable[psutil.Process]) -> psutil.Process | None:
     """A Router among the processes that were started, if there is one."""
-    return next((process for kind, process in _kinds(roots) if kind == ROUTER), None)
-
-
-def _kinds(roots: Iterable[psutil.Process]) -> list[tuple[str, psutil.Process]]:
-    found = []
-    for root in roots:
-        with suppress(psutil.NoSuchProcess):
-            found += [each for process in (root, *root.children(recursive=True)) for each in _kind(process)]
-    return found
-
-
-def _kind(process: psutil.Process) -> list[tuple[str, psutil.Process]]:
-    """The process with what it does; nothing if it has ended."""
-    try:
-        return [(kind_of(" ".join(process.cmdline())), process)]
-    except psutil.NoSuchProcess:
-        return []
+    return next((process for process in family(roots) if kind_of(command_of(process)) == ROUTER), None)

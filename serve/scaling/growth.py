@@ -14,6 +14,7 @@ import psutil
 
 from loadtests.closed_loop import Load, measure
 from loadtests.errors import LoadTestError
+from loadtests.processes import command_of, family, processor_s
 from loadtests.stacks import free_port, running
 from loadtests.watch import find_dashboard, replica_counts
 from routers import ParameterError
@@ -233,8 +234,8 @@ class _Meter:
     """Processor time of the parts of a server, of the machine, and bytes on the loopback interface."""
 
     def __init__(self, processes: Sequence[psutil.Process]) -> None:
-        family = [member for process in processes for member in (process, *process.children(recursive=True))]
-        self._members = {part: [m for m in family if _is(m, marks)] for part, marks in _PARTS.items()}
+        members = family(processes)
+        self._members = {part: [m for m in members if _is(m, marks)] for part, marks in _PARTS.items()}
         self._first: _Look | None = None
         self._last: _Look | None = None
 
@@ -245,7 +246,7 @@ class _Meter:
             time.perf_counter(),
             sum(busy) - busy.idle - busy.iowait - getattr(busy, "guest", 0.0) - getattr(busy, "guest_nice", 0.0),
             float(psutil.net_io_counters(pernic=True)["lo"].bytes_sent),
-            {part: sum(map(_cpu_s, members)) for part, members in self._members.items()},
+            {part: sum(map(processor_s, members)) for part, members in self._members.items()},
         )
         self._first = self._first or self._last
 
@@ -263,16 +264,5 @@ class _Meter:
 
 
 def _is(process: psutil.Process, marks: Sequence[str]) -> bool:
-    try:
-        command = " ".join(process.cmdline()) + " "
-    except psutil.Error:
-        return False
+    command = command_of(process) + " "
     return any(mark in command for mark in marks)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)

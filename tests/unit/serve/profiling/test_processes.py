@@ -5,7 +5,7 @@ import time
 import psutil
 import pytest
 
-from serve.profiling.processes import OTHERS, ROUTER, kind_of, processor_s, the_router
+from serve.profiling.processes import OTHERS, ROUTER, kind_of, the_router, used_s
 
 NAME = "ray::ServeReplica:pointsman:Router"
 # Spins for a while, then waits to be ended.
@@ -40,9 +40,9 @@ def test_what_a_process_has_started_counts_by_its_kind() -> None:
         root = psutil.Process(started.pid)
         try:
             deadline_s = time.monotonic() + 20
-            while processor_s([root])[ROUTER] < 0.3 and time.monotonic() < deadline_s:
+            while used_s([root])[ROUTER] < 0.3 and time.monotonic() < deadline_s:
                 time.sleep(0.05)
-            assert processor_s([root])[ROUTER] >= 0.3
+            assert used_s([root])[ROUTER] >= 0.3
             assert [the_router([root])] == root.children()
         finally:
             for process in (*root.children(), root):
@@ -53,4 +53,4 @@ def test_processes_that_have_ended_have_used_nothing() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as started:
         root = psutil.Process(started.pid)
     assert the_router([root]) is None
-    assert processor_s([root]) == {}
+    assert used_s([root]) == {}
